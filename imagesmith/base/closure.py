@@ -1,0 +1,104 @@
+"""Closure bases: found in the store, or made there from Debian's packages."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from imagesmith.base import debian, tree
+from imagesmith.findings import ImagesmithError, error
+from imagesmith.image import layout, oci
+from imagesmith.image.layer import write_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imagesmith.progress import Progress
+    from imagesmith.store import Store
+
+NAME = "closure-base"
+LABEL_PACKAGES = "io.imagesmith.packages"  # "name=version name=version …", sorted
+LABEL_RECIPE = "io.imagesmith.base-recipe"
+# Raise it when the same packages are to give another base; those in stores are then made again.
+_RECIPE = "1"
+_FLAVOUR = "closure"
+# A base is a function of its packages alone, so that hosts which should agree share one.
+_CREATED = "1970-01-01T00:00:00Z"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def make(store: Store, python: str, progress: Progress) -> oci.Image:
+    """Make the base for Python X.Y from today's packages; the same packages, the same digest.
+
+    Raises ImagesmithError: build.base…, build.bytecode, or reach.base.
+    """
+    with tempfile.TemporaryDirectory(prefix="imagesmith-base-") as folder:
+        packages = debian.fetch(python, Path(folder))
+        root = Path(folder, "root")
+        used = tree.lay_out(packages, python, root)
+        layer = write_layer(store, tree.members(root), f"Debian {debian.SUITES[python]}")
+    config = _config(python, used)
+    image = oci.assemble(store, f"{NAME}:{python}", (layer,), config, _CREATED)
+    layout.put(store.root, image)
+    megabytes = layer.blob.size / 1e6
+    progress.say("base", f"{image.pinned}: {len(used)} Debian packages, {megabytes:.0f} MB")
+    return image
+
+
+def ensure(store: Store, python: str, progress: Progress) -> oci.Image:
+    """Give the base for Python X.Y, made if the store lacks it; raises what ``make`` raises."""
+    store.root.mkdir(parents=True, exist_ok=True)
+    with FileLock(store.root / f".base-{python}.lock"):
+        image = find(store, python)
+        return image if image and _is_current(image) else make(store, python, progress)
+
+
+def find(store: Store, reference: str) -> oci.Image | None:
+    """Find a base by name ("closure-base:3.11", "3.11"), by digest, or the one in "oci:DIR".
+
+    Raises ImagesmithError (usage.base) where that folder holds several images.
+    """
+    if reference.startswith("oci:"):
+        return _only(Path(reference.removeprefix("oci:")))
+    name = f"{NAME}:{reference}" if reference in debian.SUITES else reference
+    return layout.find(store.root, name)
+
+
+def available(store: Store) -> list[oci.Image]:
+    """Give the closure bases in the store, by name."""
+    return [image for image in layout.images(store.root) if oci.LABEL_BASE in image.config.labels]
+
+
+def _is_current(image: oci.Image) -> bool:
+    whole = all(image.blob(blob.digest).is_file() for blob in image.descriptors())
+    return whole and image.config.labels.get(LABEL_RECIPE) == _RECIPE
+
+
+def _only(folder: Path) -> oci.Image | None:
+    images = list(layout.images(folder))
+    if len(images) > 1:
+        names = ", ".join(image.reference for image in images)
+        raise ImagesmithError(
+            error(
+                "usage.base",
+                folder,
+                f"the folder holds {len(images)} images ({names}), so which is the base is unclear",
+                "name a folder that holds the base alone",
+            )
+        )
+    return images[0] if images else None
+
+
+def _config(python: str, packages: Sequence[debian.Package]) -> oci.ImageConfig:
+    (libc,) = (package for package in packages if package.name == "libc6")
+    labels = {
+        oci.LABEL_BASE: _FLAVOUR,
+        LABEL_RECIPE: _RECIPE,
+        oci.LABEL_PYTHON: python,
+        oci.LABEL_GLIBC: libc.version.partition("-")[0],
+        LABEL_PACKAGES: " ".join(map(str, packages)),
+    }
+    return oci.ImageConfig(env={"PATH": _PATH}, labels=labels)

@@ -1,0 +1,145 @@
+"""What a base holds: Debian's packages, cut down to what a model needs, in one merged /usr."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+from posixpath import normpath, relpath
+from typing import TYPE_CHECKING
+
+from imagesmith.base import debian
+from imagesmith.image.bytecode import base_python, compile_sources
+from imagesmith.image.tar import Member, disk_member, folder_member, link_member
+
+if TYPE_CHECKING:
+    import tarfile
+    from collections.abc import Iterator, Sequence
+
+_MERGED = ("bin", "sbin", "lib", "lib64")
+# Everything else that packages bring (tools, perl, docs, locales, gconv, apt, dpkg) is left out.
+_KEPT = r"""
+    usr/bin/(busybox|python{python})
+  | usr/lib/python{python}/(?!({unused})(/|\.py$)).*
+  | usr/lib/x86_64-linux-gnu/([^/]+\.so[^/]*|ossl-modules/.*)
+  | usr/lib64/.*
+  | usr/lib/os-release
+  | usr/share/zoneinfo/(?!right/|posix/|localtime).*
+  | usr/share/ca-certificates/.*\.crt
+  | etc/(debian_version|os-release|mime\.types|protocols|services|rpc|ethertypes|host\.conf)
+  | etc/ssl/openssl\.cnf
+"""
+_UNUSED = (
+    *("test", "idlelib", "lib2to3", "ensurepip", "tkinter", "turtledemo", "turtle", "pydoc_data"),
+    "sitecustomize",  # Debian's link to a crash reporter's hook
+)
+_AUTHORITIES = "usr/share/ca-certificates"
+_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
+_FOLDERS = {
+    **dict.fromkeys(("proc", "sys", "dev", "dev/shm", "run"), 0o755),
+    **dict.fromkeys(("model", "container", "opt", "usr/sbin"), 0o755),
+    "tmp": 0o1777,
+    "root": 0o700,
+}
+_FILES = {
+    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nmodel:x:1000:1000::/model:/bin/sh\n",
+    "etc/group": "root:x:0:\nmodel:x:1000:\n",
+    "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n"
+    "networks: files\nprotocols: files\nservices: files\nrpc: files\n",
+}
+
+
+def lay_out(
+    packages: Sequence[debian.Package], python: str, root: Path
+) -> tuple[debian.Package, ...]:
+    """Make the tree of a base for Python X.Y; give the packages that something in it is from."""
+    kept = re.compile(_KEPT.format(python=re.escape(python), unused="|".join(_UNUSED)), re.VERBOSE)
+    used = tuple(package for package in packages if _take(package, kept, root))
+    _bundle_authorities(root)
+    _add_own(root, python)
+    _compile_library(root, python)
+    return used
+
+
+def members(root: Path) -> Iterator[Member]:
+    """Give the tree as tar members; of a file's mode only whether it is a program is kept."""
+    for path, mode in _FOLDERS.items():
+        yield folder_member(path, mode)
+    for name in _MERGED:
+        yield link_member(name, f"usr/{name}")
+    for source in root.rglob("*"):
+        path = source.relative_to(root).as_posix()
+        if source.is_symlink():
+            yield link_member(path, str(source.readlink()))
+        elif source.is_file():
+            yield disk_member(path, source, 0o755 if source.stat().st_mode & 0o100 else 0o644)
+
+
+def _take(package: debian.Package, kept: re.Pattern[str], root: Path) -> bool:
+    found = False
+    for member, data in debian.contents(package):
+        path = _merged(normpath(member.name))
+        if kept.fullmatch(path):
+            found = True
+            _write(member, data, root / path, path)
+    return found
+
+
+def _write(member: tarfile.TarInfo, data: bytes, target: Path, path: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if member.issym():
+        pointing_to = PurePosixPath("/", normpath(member.name)).parent / member.linkname
+        inside = _merged(normpath(pointing_to).lstrip("/"))
+        # Relative, so that it leads to the same file where the base is unpacked on a host.
+        target.symlink_to(relpath(inside, PurePosixPath(path).parent))
+    else:
+        target.write_bytes(data)
+        target.chmod(member.mode & 0o755)
+
+
+def _merged(path: str) -> str:
+    """Give where a path is when /bin, /sbin, /lib and /lib64 are links into /usr."""
+    return f"usr/{path}" if path.partition("/")[0] in _MERGED else path
+
+
+def _bundle_authorities(root: Path) -> None:
+    """Do what the ca-certificates package does when it is configured: one file with all of them."""
+    certificates = sorted((root / _AUTHORITIES).rglob("*.crt"))
+    bundle = root / _BUNDLE
+    bundle.parent.mkdir(parents=True)
+    bundle.write_text("".join(f"{path.read_text().rstrip()}\n" for path in certificates))
+    shutil.rmtree(root / _AUTHORITIES)
+
+
+def _add_own(root: Path, python: str) -> None:
+    for path, text in _FILES.items():
+        (root / path).write_text(text)
+    links = {
+        **dict.fromkeys(("python", "python3"), f"python{python}"),
+        **dict.fromkeys(("sh", "cat", "test", "["), "busybox"),
+    }
+    for name, program in links.items():
+        (root / "usr/bin" / name).symlink_to(program)
+    # OpenSSL looks for its files below OPENSSLDIR.
+    for name, file in {"cert.pem": _BUNDLE, "openssl.cnf": "etc/ssl/openssl.cnf"}.items():
+        link = root / "usr/lib/ssl" / name
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(relpath(file, "usr/lib/ssl"))
+
+
+def _compile_library(root: Path, python: str) -> None:
+    library = root / f"usr/lib/python{python}"
+    with tempfile.TemporaryDirectory() as folder:
+        sources, compiled = Path(folder, "sources.zip"), Path(folder, "bytecode.zip")
+        with zipfile.ZipFile(sources, "w") as archive:
+            for path in sorted(library.rglob("*.py")):
+                archive.write(path, path.relative_to(library))
+        prefix = f"/{library.relative_to(root)}"
+        compile_sources(base_python(root, python), sources, prefix, compiled)
+        with zipfile.ZipFile(compiled) as archive:
+            for name in archive.namelist():
+                target = library / name
+                target.parent.mkdir(exist_ok=True)
+                target.write_bytes(archive.read(name))

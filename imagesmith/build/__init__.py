@@ -1,0 +1,1 @@
+"""Carrying a plan out: the Builder protocol and the builder that needs no engine."""

@@ -1,0 +1,318 @@
+"""Taking a capture: everything checked first, then the agent in the user's own interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from imagesmith.capture import bundle, samples, target
+from imagesmith.capture.bundle import Answers, Capture, Samples
+from imagesmith.capture.environment import Environment, interpreter
+from imagesmith.capture.witness import Seen, tree
+from imagesmith.findings import (
+    Finding,
+    ImagesmithError,
+    Severity,
+    error,
+    stop_on_errors,
+    warning,
+)
+from imagesmith.names import check_input_type, check_name
+from imagesmith.runtime import batch
+from imagesmith.store import canonical, key_of, sha256_file
+from imagesmith.verify.compare import same
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from imagesmith.capture.target import Target
+    from imagesmith.progress import Progress
+    from imagesmith.store import Store
+
+_T = TypeVar("_T")
+
+_AGENT = Path(__file__).with_name("agent.py")
+_KIND = "captures"
+_RTOL = 1e-6
+
+
+def capture(
+    text: str,
+    *,
+    name: str,
+    version: str | None,
+    input_type: str,
+    strings: str = "str",
+    env: str = "auto",
+    samples: Path | None,
+    project: Path,
+    store: Store,
+    progress: Progress,
+) -> Capture:
+    """Capture the function that ``text`` names (path/file.py:function, module:object.method).
+
+    Relative paths and modules are looked for from the folder ``project``. Where nothing changed
+    since an earlier capture, that one is taken from the store and nothing of the user's is run.
+    Raises ImagesmithError with every finding that can be seen before the user's code runs, or else
+    with all that its run has shown; ``log`` is then what it printed.
+    """
+    order = _check(text, name, version, input_type, strings, env, samples, project.absolute())
+    taken = _stored(order, store) or _fresh(order, store, progress)
+    for finding in taken.findings:
+        progress.find(finding)
+    again = ", unchanged since its last capture" if taken.stored else ""
+    progress.say("capture", f"{text} with Python {taken.capture.python}{again}")
+    return replace(taken.capture, name=name, version=version or taken.capture.version)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is to be captured, all of it checked."""
+
+    target: Target
+    input_type: str
+    strings: str
+    inputs: tuple[Any, ...] | None
+    python: Path
+    project: Path
+
+    def request(self, out: Path) -> dict[str, Any]:
+        """Give the agent's request (described in agent.py)."""
+        return {
+            "out": str(out),
+            "project": str(self.project),
+            "text": self.target.text,
+            "root": str(self.target.root),
+            "module": self.target.module,
+            "attribute": self.target.attribute,
+            "file": self.target.file and str(self.target.file),
+            "input_type": self.input_type,
+            "strings": self.strings,
+            "samples": self.inputs,
+            "batch": batch.__file__,
+            "cloudpickle": _own_cloudpickle(),
+            "pickle_only": False,
+        }
+
+    @property
+    def key(self) -> str:
+        """What a capture is remembered under; how it is named makes no difference to it."""
+        return key_of(self.request(Path()), str(self.python), sha256_file(_AGENT))
+
+
+@dataclass(frozen=True)
+class _Taken:
+    capture: Capture
+    findings: tuple[Finding, ...]
+    stored: bool
+
+
+def _check(
+    text: str,
+    name: str,
+    version: str | None,
+    input_type: str,
+    strings: str,
+    env: str,
+    samples_file: Path | None,
+    project: Path,
+) -> _Order:
+    """Check everything that can be checked without running the user's code, and all at once."""
+    kind, findings = check_input_type(input_type)
+    findings += check_name(name, version)
+
+    def attempt(make: Callable[[], _T]) -> _T | None:
+        try:
+            return make()
+        except ImagesmithError as stop:
+            findings.extend(stop.findings)
+            return None
+
+    found = attempt(partial(target.parse, text, project))
+    python = attempt(partial(interpreter, env, os.environ))
+    inputs = None
+    if samples_file and kind is not None:
+        inputs = attempt(partial(samples.load, samples_file, kind.label))
+    stop_on_errors(findings)
+    assert kind is not None
+    assert found is not None
+    assert python is not None
+    return _Order(found, kind.label, strings, inputs, python, project)
+
+
+def _stored(order: _Order, store: Store) -> _Taken | None:
+    """Give the capture in the store if a new one would come out the same."""
+    record = store.recall(_KIND, order.key)
+    if record is None or _seen(record["seen"]).state(_environ()) != record["state"]:
+        return None
+    try:
+        found = bundle.read(store.root / "folders" / _KIND / record["folder"])
+    except ImagesmithError:  # somebody cleared or changed the store: a new capture mends it
+        return None
+    findings = (Finding(**{**f, "severity": Severity(f["severity"])}) for f in record["findings"])
+    return _Taken(found, tuple(findings), stored=True)
+
+
+def _fresh(order: _Order, store: Store, progress: Progress) -> _Taken:
+    """Run the agent, and once more to see that it gives the same."""
+    before = tree(order.target.root)
+    with tempfile.TemporaryDirectory(prefix="imagesmith-") as scratch:
+        out = Path(scratch, "first")
+        result = _run_agent(order, out, progress, pickle_only=False)
+        findings = [*_findings(result), *_batch_dependent(order, result["answers"])]
+        findings += _unsteady(order, out, Path(scratch, "second"), progress)
+        taken = _seal(order, out, result)
+        kept = _keep(taken, store)
+    seen = result["seen"] and _seen(
+        {
+            **result["seen"],
+            "variables": [*result["seen"]["variables"], "PYTHONPATH"],
+            "python": str(order.python),
+            "root": str(order.target.root),
+        }
+    )
+    state = seen and seen.state(_environ())
+    if state and state["tree"] == before:  # else the capture itself, or somebody, changed a file
+        store.remember(
+            _KIND,
+            order.key,
+            {
+                "seen": seen.as_json(),
+                "state": state,
+                "folder": kept.folder.name,
+                "findings": [finding.as_dict() for finding in findings],
+            },
+        )
+    return _Taken(kept, tuple(findings), stored=False)
+
+
+def _run_agent(
+    order: _Order, out: Path, progress: Progress, *, pickle_only: bool
+) -> dict[str, Any]:
+    """Run the agent; its result, or ImagesmithError with the errors that it found."""
+    out.mkdir()
+    request = out.with_suffix(".json")
+    request.write_bytes(canonical({**order.request(out), "pickle_only": pickle_only}))
+    done = subprocess.run(
+        [order.python, _AGENT, request],
+        cwd=order.project,
+        env=_environ(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    try:
+        result: dict[str, Any] = json.loads((out / "result.json").read_bytes())
+    except FileNotFoundError:
+        raise ImagesmithError(_died(order, done.returncode), log=done.stdout) from None
+    findings = _findings(result)
+    if any(finding.severity is Severity.ERROR for finding in findings):
+        raise ImagesmithError(*findings, log=done.stdout)
+    if not pickle_only:
+        for line in done.stdout.splitlines():
+            progress.say("capture", line)
+    return result
+
+
+def _environ() -> dict[str, str]:
+    # The hash seed orders sets of strings, and so the pickle; byte code written beside the user's
+    # files would change their folder.
+    return {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _findings(result: Mapping[str, Any]) -> list[Finding]:
+    return [Finding(**{**f, "severity": Severity(f["severity"])}) for f in result["findings"]]
+
+
+def _batch_dependent(order: _Order, answers: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """Find the first sample that is answered otherwise when it comes in a batch."""
+    pairs = zip(answers["batch"], answers["single"], strict=True) if answers else ()
+    for number, (together, alone) in enumerate(pairs, 1):
+        if not same(together, alone, _RTOL):
+            yield warning(
+                "verify.batch-dependent",
+                order.target.text,
+                f"sample {number} is answered {together!r} in a batch, {alone!r} alone",
+                "answer each input by itself: how queries are batched is up to Clipper",
+            )
+            return
+
+
+def _unsteady(order: _Order, first: Path, second: Path, progress: Progress) -> Iterator[Finding]:
+    """Find whether loading the target once more gives another function."""
+    _run_agent(order, second, progress, pickle_only=True)
+    if sha256_file(first / bundle.FUNCTION) != sha256_file(second / bundle.FUNCTION):
+        yield warning(
+            "capture.unsteady",
+            order.target.text,
+            "loading it twice gives two different functions: it fits or draws at import without"
+            " a seed",
+            "seed it (random_state=0), or load a saved model",
+        )
+
+
+def _seal(order: _Order, out: Path, result: Mapping[str, Any]) -> Capture:
+    modules = tuple(result["modules"])
+    return bundle.seal(
+        out,
+        name="",
+        version=None,
+        target=order.target.text,
+        input_type=order.input_type,
+        strings=order.strings,
+        cloudpickle=result["cloudpickle"],
+        modules=modules,
+        environment=Environment.from_json(result["environment"]).without_tool(modules),
+        samples=_answered(order.inputs, result["answers"]),
+    )
+
+
+def _answered(inputs: tuple[Any, ...] | None, answers: Mapping[str, Any] | None) -> Samples | None:
+    if inputs is None:
+        return None
+    both = answers and Answers(tuple(answers["batch"]), tuple(answers["single"]))
+    return Samples(inputs, both or None)
+
+
+def _keep(taken: Capture, store: Store) -> Capture:
+    """Keep a bundle in the store, under all that is in it."""
+    key = key_of(bundle.documents(taken))
+    folder = store.folder(_KIND, key, partial(bundle.fill, taken))
+    return replace(taken, folder=folder)
+
+
+def _seen(data: Mapping[str, Any]) -> Seen:
+    return Seen(
+        python=data["python"],
+        root=data["root"],
+        sites=tuple(data["sites"]),
+        files=tuple(data["files"]),
+        variables=tuple(data["variables"]),
+    )
+
+
+def _own_cloudpickle() -> str:
+    spec = find_spec("cloudpickle")
+    assert spec is not None
+    assert spec.origin is not None
+    return str(Path(spec.origin).parent)
+
+
+def _died(order: _Order, status: int) -> Finding:
+    how = f"by signal {-status}" if status < 0 else f"with status {status}"
+    return error(
+        "capture.died",
+        order.target.text,
+        f"{order.python} ended {how} before the capture was done",
+        "see what it printed above; running the target's file by itself should show the same",
+    )

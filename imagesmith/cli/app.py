@@ -1,0 +1,347 @@
+"""The commands. Each reads its options, calls one verb of the API, and gives a Result.
+
+Whatever is heavy is imported where it is used: ``imagesmith --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imagesmith.cli.command import Result, command
+from imagesmith.cli.console import Console
+
+if TYPE_CHECKING:
+    from imagesmith.capture.bundle import Capture
+    from imagesmith.clipper.endpoints import Endpoints
+    from imagesmith.image.oci import Image
+    from imagesmith.pipeline import Workshop
+
+app = typer.Typer(
+    help="Turn a Python prediction function and its environment into a locked image for Clipper.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+base_app = typer.Typer(help="The base images that models' images stand on.", no_args_is_help=True)
+clipper_app = typer.Typer(help="The embedded Clipper of this machine.", no_args_is_help=True)
+app.add_typer(base_app, name="base")
+app.add_typer(clipper_app, name="clipper")
+
+# Options that several commands take.
+Name = Annotated[str, typer.Option("--name", help="The model's name in Clipper.")]
+Version = Annotated[
+    str | None, typer.Option("--version", help="Its version; else of the capture's digest.")
+]
+InputType = Annotated[
+    str, typer.Option("--input-type", help="bytes, integers, floats, doubles or strings.")
+]
+Env = Annotated[
+    str, typer.Option("--env", metavar="auto|PREFIX", help="The environment to capture.")
+]
+Strings = Annotated[
+    str, typer.Option("--strings", metavar="str|bytes", help="What inputs of type strings are.")
+]
+SamplesFile = Annotated[
+    Path | None, typer.Option("--samples", help="A JSON list of inputs to try.")
+]
+IndexUrl = Annotated[
+    str | None, typer.Option("--index-url", help="The package index to lock from.")
+]
+Base = Annotated[
+    str | None, typer.Option("--base", metavar="REF", help="The base: a name, digest or oci:DIR.")
+]
+Rtol = Annotated[float, typer.Option("--rtol", help="How far two numbers may be apart.")]
+NoCompare = Annotated[bool, typer.Option("--no-compare", help="Let the answers be what they are.")]
+QueryPort = Annotated[int, typer.Option("--query-port", help="Where queries are taken.")]
+ManagementPort = Annotated[
+    int, typer.Option("--management-port", help="Where models are registered.")
+]
+RpcPort = Annotated[int, typer.Option("--rpc-port", help="Where replicas connect.")]
+App = Annotated[str | None, typer.Option("--app", help="The application; else the model's name.")]
+DefaultOutput = Annotated[
+    str, typer.Option("--default-output", help="The answer when the model gives none in time.")
+]
+SloMs = Annotated[int, typer.Option("--slo-ms", min=1, help="The time a query may take.")]
+Replicas = Annotated[int, typer.Option("--replicas", min=1, help="How many to start.")]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", help="The largest batch; -1 lets Clipper choose.")
+]
+
+
+@command(app, "capture")
+def capture_command(
+    console: Console,
+    target: Annotated[str, typer.Argument(help="file.py:function or module:function")],
+    name: Name,
+    bundle: Annotated[Path, typer.Option("--output", "-o", help="The bundle to write.")],
+    version: Version = None,
+    input_type: InputType = "doubles",
+    env: Env = "auto",
+    samples: SamplesFile = None,
+    strings: Strings = "str",
+) -> Result:
+    """Pickle a function and note the environment that it runs in."""
+    from imagesmith.capture import bundle as bundles
+
+    captured = _capture(console, target, name, version, input_type, env, samples, strings)
+    bundles.write(captured, bundle)
+    return Result(str(bundle), {"bundle": str(bundle), "digest": captured.digest})
+
+
+@command(app, "lock")
+def lock_command(
+    console: Console,
+    bundle: Annotated[Path, typer.Argument(help="A bundle that `capture` wrote.")],
+    folder: Annotated[Path, typer.Option("--output", "-o", help="The folder of the lock.")],
+    base: Base = None,
+    index_url: IndexUrl = None,
+) -> Result:
+    """Lock what a bundle needs for linux-64."""
+    from imagesmith import pipeline
+    from imagesmith.capture.bundle import read
+    from imagesmith.resolve.lock import write
+
+    shop = _workshop(console)
+    captured = read(bundle)
+    lock = pipeline.lock_for(captured, pipeline.base_for(captured, base, shop), index_url, shop)
+    write(lock, folder)
+    return Result(str(folder), {"lock": str(folder), "digest": lock.digest})
+
+
+@command(app, "build")
+def build_command(
+    console: Console,
+    target: Annotated[str, typer.Argument(help="file.py:function, module:function or a bundle")],
+    name: Annotated[str | None, typer.Option("--name", help="The model's name in Clipper.")] = None,
+    version: Version = None,
+    input_type: InputType = "doubles",
+    env: Env = "auto",
+    samples: SamplesFile = None,
+    strings: Strings = "str",
+    base: Base = None,
+    index_url: IndexUrl = None,
+    no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not start the image.")] = False,
+    rtol: Rtol = 1e-6,
+    no_compare: NoCompare = False,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", metavar="oci:DIR|archive:FILE", help="Where the image goes."),
+    ] = None,
+) -> Result:
+    """Make an image of a function and see that it answers."""
+    from imagesmith import pipeline
+    from imagesmith.publish.publisher import publisher
+
+    shop = _workshop(console)
+    destination = publisher(output, shop.store)
+    destination.check()
+    captured = _captured(console, target, name, version, input_type, env, samples, strings)
+    wish = pipeline.BuildWish(base, index_url, not no_verify, rtol, not no_compare)
+    image = pipeline.build(captured, wish, destination, shop)
+    return Result(image.pinned, {"image": image.pinned, "digest": image.manifest.digest})
+
+
+@command(app, "verify")
+def verify_command(
+    console: Console,
+    image: Annotated[str, typer.Argument(help="NAME:VERSION, oci:DIR or archive:FILE")],
+    samples: SamplesFile = None,
+    rtol: Rtol = 1e-6,
+    no_compare: NoCompare = False,
+) -> Result:
+    """Start an image and see that it answers."""
+    from imagesmith import pipeline
+
+    shop = _workshop(console)
+    found = _image(image, shop)
+    verdict = pipeline.verify_image(found, samples, shop, rtol=rtol, compare=not no_compare)
+    data = {"image": found.pinned, "answered": verdict.answered, "compared": verdict.compared}
+    return Result(found.pinned, data)
+
+
+@command(app, "run")
+def run_command(
+    console: Console,
+    image: Annotated[str, typer.Argument(help="NAME:VERSION, oci:DIR or archive:FILE")],
+    query_port: QueryPort = 1337,
+    management_port: ManagementPort = 1338,
+    rpc_port: RpcPort = 7000,
+) -> Result:
+    """Serve an image here until interrupted."""
+    from imagesmith.clipper.endpoints import Endpoints
+    from imagesmith.clipper.local import serve
+
+    shop = _workshop(console)
+    endpoints = Endpoints(query=query_port, management=management_port, rpc=rpc_port)
+    serve(_image(image, shop), endpoints, shop.runner, shop.store, console, print)
+    return Result("")
+
+
+@command(app, "deploy")
+def deploy_command(
+    console: Console,
+    image: Annotated[str, typer.Argument(help="NAME:VERSION, oci:DIR or archive:FILE")],
+    clipper: Annotated[
+        str | None, typer.Option("--clipper", metavar="URL", help="Its management address.")
+    ] = None,
+    rpc: Annotated[
+        str | None, typer.Option("--rpc", metavar="HOST:PORT", help="Where replicas connect.")
+    ] = None,
+    application: App = None,
+    default_output: DefaultOutput = "None",
+    slo_ms: SloMs = 3000,
+    replicas: Replicas = 1,
+    batch_size: BatchSize = -1,
+    label: Annotated[list[str] | None, typer.Option("--label", help="A label in Clipper.")] = None,
+) -> Result:
+    """Start replicas of an image here and register them."""
+    from imagesmith.clipper.deploy import Wish, deploy
+    from imagesmith.clipper.local import connection
+
+    shop = _workshop(console)
+    found = _image(image, shop)
+    wish = Wish(
+        app=application or found.reference.partition(":")[0],
+        default_output=default_output,
+        slo_micros=slo_ms * 1000,
+        replicas=replicas,
+        batch_size=batch_size,
+        labels=tuple(label or ()),
+    )
+    client, manager = connection(clipper, rpc, shop.runner, shop.store)
+    with client:
+        done = deploy(found, wish, client, manager, console)
+    data = {"app": done.app, "model": done.model.name, "version": done.model.version}
+    return Result(done.app, {**data, "image": found.pinned, "replicas": list(done.replicas)})
+
+
+@command(base_app, "build")
+def base_build_command(
+    console: Console,
+    python: Annotated[str, typer.Option("--python", help="The minor version, as 3.11.")],
+) -> Result:
+    """Make the base of a Python version from Debian's packages."""
+    from imagesmith import base
+
+    made = base.ensure(_workshop(console).store, python, console)
+    return Result(made.pinned, {"base": made.pinned, "labels": dict(made.config.labels)})
+
+
+@command(base_app, "list")
+def base_list_command(console: Console) -> Result:
+    """Name the bases that are there."""
+    from imagesmith import base
+
+    names = [image.pinned for image in base.available(_workshop(console).store)]
+    return Result("\n".join(names), {"bases": names})
+
+
+@command(clipper_app, "up")
+def clipper_up_command(
+    console: Console,
+    query_port: QueryPort = 1337,
+    management_port: ManagementPort = 1338,
+    rpc_port: RpcPort = 7000,
+) -> Result:
+    """Start the embedded Clipper in the background."""
+    from imagesmith.clipper import daemon
+    from imagesmith.clipper.endpoints import Endpoints
+    from imagesmith.clipper.local import state_folder
+
+    endpoints = Endpoints(query=query_port, management=management_port, rpc=rpc_port)
+    running = daemon.up(endpoints, state_folder(_workshop(console).store))
+    return _listening(running.endpoints)
+
+
+@command(clipper_app, "down")
+def clipper_down_command(console: Console) -> Result:
+    """Stop the embedded Clipper and the replicas that were deployed to it."""
+    from imagesmith.clipper.local import take_down
+
+    shop = _workshop(console)
+    stopped = take_down(shop.runner, shop.store)
+    return Result("down" if stopped else "it was not running", {"stopped": stopped})
+
+
+@command(clipper_app, "status")
+def clipper_status_command(console: Console) -> Result:
+    """Say where the embedded Clipper listens."""
+    from imagesmith.clipper import daemon
+    from imagesmith.clipper.local import state_folder
+
+    running = daemon.status(state_folder(_workshop(console).store))
+    return _listening(running.endpoints) if running else Result("it is not running", {"up": False})
+
+
+def _listening(endpoints: Endpoints) -> Result:
+    data = {
+        "up": True,
+        "query": f"http://{endpoints.host}:{endpoints.query}",
+        "management": f"http://{endpoints.host}:{endpoints.management}",
+        "rpc": f"{endpoints.host}:{endpoints.rpc}",
+    }
+    return Result("\n".join(f"{key}: {data[key]}" for key in ("query", "management", "rpc")), data)
+
+
+def _workshop(console: Console) -> Workshop:
+    from imagesmith.pipeline import Workshop
+    from imagesmith.run.rootfs import RootfsRunner
+    from imagesmith.store import Store
+
+    store = Store.default()
+    return Workshop(store, RootfsRunner(store), console)
+
+
+def _image(text: str, shop: Workshop) -> Image:
+    from imagesmith.image.find import find_model
+
+    return find_model(text, shop.store)
+
+
+def _captured(
+    console: Console,
+    target: str,
+    name: str | None,
+    version: str | None,
+    input_type: str,
+    env: str,
+    samples: Path | None,
+    strings: str,
+) -> Capture:
+    """Capture a target, or read the bundle that ``target`` names."""
+    from imagesmith.capture.bundle import is_bundle, read, renamed
+
+    if is_bundle(Path(target)):
+        return renamed(read(Path(target)), name, version)
+    return _capture(console, target, name or "", version, input_type, env, samples, strings)
+
+
+def _capture(
+    console: Console,
+    target: str,
+    name: str,
+    version: str | None,
+    input_type: str,
+    env: str,
+    samples: Path | None,
+    strings: str,
+) -> Capture:
+    from imagesmith.capture import capture
+    from imagesmith.store import Store
+
+    return capture(
+        target,
+        name=name,
+        version=version,
+        input_type=input_type,
+        strings=strings,
+        env=env,
+        samples=samples,
+        project=Path.cwd(),
+        store=Store.default(),
+        progress=console,
+    )

@@ -1,0 +1,1 @@
+"""Clipper: the embedded one (server.py, kept running by daemon.py) and the client of any."""

@@ -1,0 +1,1 @@
+"""Images as data: descriptors, configs, layouts, layers and the plan that names them."""

@@ -1,0 +1,116 @@
+"""Byte code, compiled once for each wheel and base, by the base's own interpreter.
+
+The interpreter runs without a container and without privileges: the unpacked base's loader is
+started with the base's libraries, so neither the host's Python nor its libc takes part.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagesmith.findings import ImagesmithError, error
+from imagesmith.store import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagesmith.store import Store
+
+# Part of every key: raise it when compile_pyc.py is to give other bytes.
+RECIPE = 1
+
+_SCRIPT = Path(__file__).with_name("compile_pyc.py")
+_LOADER = "ld-linux-x86-64.so.2"
+# Debian's folders first, then those of distributions without multiarch.
+_LIBRARIES = (
+    "usr/local/lib",
+    "usr/lib/x86_64-linux-gnu",
+    "lib/x86_64-linux-gnu",
+    "usr/lib64",
+    "lib64",
+)
+_PREFIXES = ("usr/local", "usr")
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """How to run a base's Python on the host: ``argv`` before its arguments, the whole ``env``."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+def base_python(root: Path, python: str) -> Interpreter:
+    """Find the Python X.Y of an unpacked base; ImagesmithError (build.base-python) if none.
+
+    It finds its standard library by PYTHONHOME, and has the fixed hash seed without which sets in
+    byte code differ from run to run; so it must not be run with -E or -I.
+    """
+    libraries = [folder for name in _LIBRARIES if (folder := root / name).is_dir()]
+    loader = next(filter(Path.is_file, (folder / _LOADER for folder in libraries)), None)
+    prefix = next((p for p in _PREFIXES if (root / p / "bin" / f"python{python}").is_file()), None)
+    if loader is None or prefix is None:
+        raise ImagesmithError(
+            error(
+                "build.base-python",
+                root,
+                f"the base has no Python {python} for glibc on its PATH",
+                f"name a base that has python{python}, or leave --base out",
+            )
+        )
+    executable = root / prefix / "bin" / f"python{python}"
+    argv = (str(loader), "--library-path", ":".join(map(str, libraries)), str(executable))
+    env = {
+        "PYTHONHOME": str(root / prefix),
+        "PYTHONHASHSEED": "0",
+        "PYTHONCOERCECLOCALE": "0",  # libc would look for the locale's data on the host
+    }
+    return Interpreter((*argv, "-s", "-S", "-B"), env)
+
+
+def compile_wheel(
+    store: Store,
+    interpreter_key: str,
+    interpreter: Interpreter,
+    wheel: Path,
+    wheel_digest: str,
+    prefix: str,
+) -> Path:
+    """Give a zip of a wheel's byte code, its members named by their path in site-packages.
+
+    ``interpreter_key`` tells interpreters that give different bytes apart; ``prefix`` is the
+    absolute path of site-packages in the image. Left out are test folders, ``*.data``, and sources
+    that do not compile. Raises ImagesmithError (build.bytecode) where the interpreter fails.
+    """
+    key = key_of("bytecode", RECIPE, interpreter_key, wheel_digest, prefix)
+    fact = store.recall("bytecode", key)
+    if fact is None or not store.has(fact["digest"]):
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "bytecode.zip"
+            compile_sources(interpreter, wheel, prefix, out)
+            fact = {"digest": store.add_file(out)}
+        store.remember("bytecode", key, fact)
+    return store.path(fact["digest"])
+
+
+def compile_sources(interpreter: Interpreter, sources: Path, prefix: str, out: Path) -> None:
+    """Compile a zip of sources, which will lie below ``prefix``, into a zip of byte code.
+
+    Raises ImagesmithError (build.bytecode) where the interpreter fails.
+    """
+    argv = [*interpreter.argv, str(_SCRIPT), str(sources), prefix, str(out)]
+    done = subprocess.run(argv, env=interpreter.env, capture_output=True, check=False)
+    if done.returncode:
+        raise ImagesmithError(
+            error(
+                "build.bytecode",
+                sources.name,
+                f"the base's Python ended with status {done.returncode} while compiling it",
+                "see the log below; if the base cannot run on this host, name another with --base",
+            ),
+            log=done.stderr.decode(errors="replace"),
+        )

@@ -1,0 +1,97 @@
+"""Finding the image that a command names: in the store, in a layout, in an archive."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagesmith.findings import ImagesmithError, error
+from imagesmith.image import layout, oci
+
+if TYPE_CHECKING:
+    from imagesmith.store import Store
+
+
+def find_image(text: str, store: Store) -> oci.Image:
+    """Give the image of ``NAME:VERSION[@sha256:…]`` (store), ``oci:DIR[:NAME:VERSION]`` or
+    ``archive:FILE``.
+
+    Raises ImagesmithError: usage.image where there is none, build.damaged where it is not whole.
+    """
+    scheme, _, rest = text.partition(":")
+    try:
+        if scheme == "oci":
+            image = _in_layout(rest)
+        elif scheme == "archive":
+            image = _in_archive(Path(rest), store)
+        else:
+            image = layout.find(store.root, text)
+    except (ValueError, KeyError, OSError, tarfile.TarError) as bad:
+        raise ImagesmithError(
+            error("build.damaged", text, f"{text} cannot be read: {bad}", "build the image again")
+        ) from bad
+    if image is None:
+        raise ImagesmithError(
+            error(
+                "usage.image",
+                text,
+                f"there is no image {text!r}",
+                "build it first, or name it as NAME:VERSION, oci:DIR or archive:FILE",
+            )
+        )
+    return image
+
+
+def find_model(text: str, store: Store) -> oci.Image:
+    """Give the image of a model, as find_image does; usage.image for one that serves none."""
+    image = find_image(text, store)
+    if oci.LABEL_MODEL not in image.config.labels:
+        raise ImagesmithError(
+            error(
+                "usage.image",
+                text,
+                f"{text} is an image, but not of a model",
+                "name an image that `imagesmith build` made",
+            )
+        )
+    return image
+
+
+def _in_layout(rest: str) -> oci.Image | None:
+    """Find ``DIR`` (which must then hold one image) or ``DIR:REFERENCE``."""
+    folder, _, reference = rest.partition(":")
+    if reference:
+        return layout.find(Path(folder), reference)
+    found = list(layout.images(Path(folder)))
+    if len(found) > 1:
+        names = ", ".join(f"oci:{folder}:{image.reference}" for image in found)
+        raise ValueError(f"it holds several images, name one: {names}")
+    return found[0] if found else None
+
+
+def _in_archive(file: Path, store: Store) -> oci.Image | None:
+    """Take an archive's blobs into the store, each checked against its digest."""
+    if not file.exists():
+        return None
+    with tarfile.open(file, "r:") as tar:
+        for member in tar:
+            if member.isfile() and member.name.startswith("blobs/sha256/"):
+                digest = f"sha256:{member.name.rpartition('/')[2]}"
+                _take(tar, member, digest, store)
+        index = tar.extractfile("index.json")
+        entries = json.load(index)["manifests"] if index else []
+    if len(entries) != 1:
+        raise ValueError(f"it names {len(entries)} images, not one")
+    name = entries[0].get("annotations", {}).get(oci.REF_NAME, "")
+    return oci.load(store.blobs, oci.Descriptor.from_dict(entries[0]), name)
+
+
+def _take(tar: tarfile.TarFile, member: tarfile.TarInfo, digest: str, store: Store) -> None:
+    source = tar.extractfile(member)
+    if source is None or store.has(digest):
+        return
+    with store.writer(expected=digest) as blob:
+        while chunk := source.read(1 << 20):
+            blob.write(chunk)

@@ -1,0 +1,220 @@
+"""The plan of an image, all of it data: its base, its layers in order, its config.
+
+The order goes from what most images share to what changes most, so that a registry and an engine
+find what they already have: prefix, heavy distributions, light ones, lock, runtime, model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from imagesmith.image import oci
+from imagesmith.image.wheel import ENVIRONMENT
+from imagesmith.store import canonical, sha256, sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from imagesmith.capture.bundle import Capture
+    from imagesmith.resolve.lock import Lock, LockedWheel
+    from imagesmith.store import Store
+
+MODEL = "model"
+RUNTIME = "container"
+READY = "model_is_ready.check"
+
+# A wheel of this many bytes has a layer of its own; smaller ones share one.
+HEAVY = 1 << 20
+# Docker's limit for a chain of layers (overlay2), of which the base has some.
+_LIMIT = 127
+
+
+@dataclass(frozen=True)
+class PrefixLayer:
+    """The environment's frame: a venv without pip over the base's Python."""
+
+    python: str
+    executable: str  # the base's interpreter, absolute
+
+    @property
+    def comment(self) -> str:
+        """What the layer is, in a line."""
+        return f"environment of Python {self.python}"
+
+
+@dataclass(frozen=True)
+class WheelsLayer:
+    """Some locked wheels, installed, with their byte code."""
+
+    wheels: tuple[LockedWheel, ...]
+    python: str
+
+    @property
+    def comment(self) -> str:
+        """What the layer is, in a line."""
+        return ", ".join(f"{wheel.name} {wheel.version}" for wheel in self.wheels)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file on the disk and the digest that it is known to have."""
+
+    path: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class FilesLayer:
+    """Files and links by their path in the image: from the disk, or their bytes as they are."""
+
+    comment: str
+    files: Mapping[str, SourceFile] = field(default_factory=dict)
+    texts: Mapping[str, bytes] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+PlannedLayer = PrefixLayer | WheelsLayer | FilesLayer
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """What an executor needs to make the image; the same plan gives the same digest."""
+
+    reference: str
+    base: oci.Image
+    layers: tuple[PlannedLayer, ...]
+    config: oci.ImageConfig
+    created: str
+
+
+def plan(
+    capture: Capture, lock: Lock, base: oci.Image, runtime: Path, store: Store, created: str
+) -> ImagePlan:
+    """Lay out the image of a capture.
+
+    ``runtime`` is the folder of the runtime's sources; ``created`` an RFC 3339 time. The wheels of
+    the lock are in the store.
+    """
+    minor = lock.target.python
+    room = _LIMIT - len(base.layers) - 4
+    layers: tuple[PlannedLayer, ...] = (
+        PrefixLayer(minor, f"/usr/bin/python{minor}"),
+        *(WheelsLayer(group, minor) for group in _grouped(lock.wheels, store, room)),
+        _lock_layer(lock),
+        _runtime_layer(runtime),
+        _model_layer(capture),
+    )
+    reference = f"{capture.name}:{capture.version}"
+    return ImagePlan(reference, base, layers, _config(capture, base), created)
+
+
+def _grouped(
+    wheels: Sequence[LockedWheel], store: Store, room: int
+) -> list[tuple[LockedWheel, ...]]:
+    """Give each heavy wheel a group of its own, by name; the light ones share the last."""
+    size = {wheel: store.path(wheel.digest).stat().st_size for wheel in wheels}
+    heaviest = sorted((w for w in wheels if size[w] >= HEAVY), key=lambda w: -size[w])
+    heavy = sorted(heaviest[: room - 1], key=lambda wheel: wheel.name)
+    light = tuple(wheel for wheel in wheels if wheel not in heavy)
+    return [*((wheel,) for wheel in heavy), *([light] if light else [])]
+
+
+def _lock_layer(lock: Lock) -> FilesLayer:
+    return FilesLayer(
+        "lock",
+        texts={
+            "opt/imagesmith/pylock.toml": lock.pylock,
+            "opt/imagesmith/requirements.txt": lock.requirements,
+        },
+    )
+
+
+def _runtime_layer(runtime: Path) -> FilesLayer:
+    return FilesLayer(
+        "runtime",
+        files={
+            f"{RUNTIME}/imagesmith/runtime/{path.name}": SourceFile(path, sha256_file(path))
+            for path in runtime.glob("*.py")
+        },
+        # The one place that the image's user can write under a read-only root.
+        links={READY: f"/dev/shm/{READY}"},  # noqa: S108
+    )
+
+
+def _model_layer(capture: Capture) -> FilesLayer:
+    return FilesLayer(
+        "model",
+        files={
+            f"{MODEL}/{name}": SourceFile(capture.folder / name, digest)
+            for name, digest in capture.files.items()
+        },
+        texts={f"{MODEL}/metadata.json": _metadata(capture)},
+    )
+
+
+def _metadata(capture: Capture) -> bytes:
+    """Say what the container must know of its model, and nothing that names one deployment."""
+    return canonical(
+        {
+            "input_type": capture.input_type,
+            "strings": capture.strings,
+            "python": capture.python_minor,
+            "cloudpickle": capture.cloudpickle,
+            "modules": list(capture.modules),
+        }
+    )
+
+
+def _config(capture: Capture, base: oci.Image) -> oci.ImageConfig:
+    path = base.config.env.get("PATH", "/usr/local/bin:/usr/bin:/bin")
+    return oci.ImageConfig(
+        env={
+            **base.config.env,
+            "PATH": f"/{ENVIRONMENT}/bin:{path}",
+            "PYTHONPATH": f"/{RUNTIME}",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",  # the image's user could not write it anyway
+            "CLIPPER_MODEL_PATH": f"/{MODEL}",
+            "CLIPPER_MODEL_NAME": capture.name,
+            "CLIPPER_MODEL_VERSION": capture.version,
+            "CLIPPER_INPUT_TYPE": capture.input_type,
+        },
+        entrypoint=(
+            f"/{ENVIRONMENT}/bin/python",
+            "-m",
+            "imagesmith.runtime.closure_container",
+        ),
+        user="1000:1000",
+        working_dir=f"/{RUNTIME}",
+        labels={
+            **{k: v for k, v in base.config.labels.items() if k != oci.LABEL_BASE},
+            oci.LABEL_MODEL: capture.name,
+            oci.LABEL_VERSION: capture.version,
+            oci.LABEL_INPUT_TYPE: capture.input_type,
+            oci.LABEL_MODULES: canonical(list(capture.modules)).decode(),
+            oci.LABEL_BASE_DIGEST: base.manifest.digest,
+        },
+        healthcheck={
+            "Test": ["CMD", "test", "-f", f"/{READY}"],
+            "Interval": 3_000_000_000,
+            "Timeout": 3_000_000_000,
+            "Retries": 1,
+        },
+    )
+
+
+def key(layer: PlannedLayer, base: oci.Image) -> Any:
+    """Give the JSON data that a layer's bytes are a function of."""
+    match layer:
+        case PrefixLayer():
+            return ["prefix", layer.python, layer.executable]
+        case WheelsLayer():
+            # The byte code comes from the base's interpreter.
+            wheels = [[wheel.filename, wheel.digest] for wheel in layer.wheels]
+            return ["wheels", layer.python, base.manifest.digest, wheels]
+        case FilesLayer():
+            files = {path: file.digest for path, file in layer.files.items()}
+            texts = {path: sha256(text) for path, text in layer.texts.items()}
+            return ["files", files, texts, dict(layer.links)]

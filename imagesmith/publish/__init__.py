@@ -1,0 +1,1 @@
+"""Where finished images go: the store, an OCI layout, an archive."""

@@ -1,0 +1,1 @@
+"""Running images: the Runner protocol and the runner that needs no engine."""

@@ -1,0 +1,230 @@
+"""The content-addressed store, and files that appear whole or not at all.
+
+The store's root is an OCI image layout (image-spec, image-layout.md): ``blobs/sha256/`` holds
+everything that is named by its content (wheels, compressed layers, configs, manifests),
+``index.json`` the images by name. Beside it stand ``records/`` (small JSON facts under the hash of
+what they were made from) and ``folders/`` (trees made once, such as unpacked layers).
+Blobs are never changed once they are there; a crash leaves at most a stray ``.partial-…`` file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import platformdirs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CHUNK = 1 << 20
+PARTIAL = ".partial-"  # what a crash may leave among the blobs begins so
+
+
+def canonical(data: Any) -> bytes:
+    """Serialise JSON data to the same bytes every time: sorted keys, no spare blanks."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def sha256(data: bytes) -> str:
+    """Give the digest of some bytes as ``sha256:<hex>``."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def sha256_file(path: Path) -> str:
+    """Give the digest of a file as ``sha256:<hex>``."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def key_of(*parts: Any) -> str:
+    """Give the key under which what is made from these inputs (JSON data) is remembered."""
+    return hashlib.sha256(canonical(parts)).hexdigest()
+
+
+def sync_folder(path: Path) -> None:
+    """Make a rename inside this folder durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a crash, finds the old bytes or the new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), 0o644)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the same block on the same folder; leaves no file behind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)  # which gives the lock up
+
+
+@contextmanager
+def folder_whole(path: Path) -> Iterator[Path]:
+    """Yield a new folder that takes the place of ``path`` only when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        beside.chmod(0o755)
+        yield beside
+        if path.exists():
+            shutil.rmtree(path)
+        beside.rename(path)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    sync_folder(path.parent)
+
+
+class BlobWriter:
+    """Takes the bytes of one blob and knows their digest and size."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        """Append bytes to the blob."""
+        self._hash.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    @property
+    def digest(self) -> str:
+        """The digest of what was written so far, ``sha256:<hex>``."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+class Store:
+    """A folder of blobs by digest, facts by key and trees by key; safe for several processes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.blobs = root / "blobs" / "sha256"
+
+    @classmethod
+    def default(cls) -> Store:
+        """Open the user's store: ``IMAGESMITH_CACHE``, else the platform's cache folder."""
+        named = os.environ.get("IMAGESMITH_CACHE")
+        return cls(Path(named) if named else platformdirs.user_cache_path("imagesmith"))
+
+    def path(self, digest: str) -> Path:
+        """Give the place of a blob, there or not; ValueError if the digest is not a sha256."""
+        return self.blobs / hex_of(digest)
+
+    def has(self, digest: str) -> bool:
+        """Say whether a blob is there."""
+        return self.path(digest).is_file()
+
+    @contextmanager
+    def writer(self, expected: str | None = None) -> Iterator[BlobWriter]:
+        """Take a blob's bytes; it is there, whole, once the block has ended well.
+
+        Raises ValueError, and keeps nothing, if ``expected`` is given and is not the digest.
+        """
+        self.blobs.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.blobs, prefix=PARTIAL)
+        beside = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                blob = BlobWriter(file)
+                yield blob
+                if expected is not None and blob.digest != expected:
+                    raise ValueError(f"expected {expected}, got {blob.digest}")
+                os.fchmod(file.fileno(), 0o644)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self.path(blob.digest))
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        sync_folder(self.blobs)
+
+    def add(self, data: bytes) -> str:
+        """Keep these bytes as a blob and give its digest."""
+        digest = sha256(data)
+        if not self.has(digest):
+            with self.writer(digest) as blob:
+                blob.write(data)
+        return digest
+
+    def add_file(self, path: Path, expected: str | None = None) -> str:
+        """Copy a file in as a blob and give its digest; ValueError if it is not the expected."""
+        with self.writer(expected) as blob, path.open("rb") as source:
+            while chunk := source.read(CHUNK):
+                blob.write(chunk)
+        return blob.digest
+
+    def recall(self, kind: str, key: str) -> Any | None:
+        """Give the JSON fact remembered under this key, or None."""
+        try:
+            return json.loads(self._record(kind, key).read_bytes())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+
+    def remember(self, kind: str, key: str, fact: Any) -> None:
+        """Keep a JSON fact under a key."""
+        write_whole(self._record(kind, key), canonical(fact))
+
+    def recall_all(self, kind: str) -> dict[str, Any]:
+        """Give every fact of a kind by its key."""
+        keys = sorted(path.stem for path in self._record(kind, "*").parent.glob("*.json"))
+        facts = {key: self.recall(kind, key) for key in keys}
+        return {key: fact for key, fact in facts.items() if fact is not None}
+
+    def forget(self, kind: str, key: str) -> None:
+        """Drop a fact; one that is not there is no error."""
+        self._record(kind, key).unlink(missing_ok=True)
+
+    def folder(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
+        """Give the tree kept under this key, made by ``make`` in an empty folder if need be."""
+        path = self.root / "folders" / kind / key
+        if not path.is_dir():
+            try:
+                with folder_whole(path) as beside:
+                    make(beside)
+            except OSError:
+                if not path.is_dir():  # else another process was quicker: its tree is the same
+                    raise
+        return path
+
+    def _record(self, kind: str, key: str) -> Path:
+        return self.root / "records" / kind / f"{key}.json"
+
+
+def hex_of(digest: str) -> str:
+    """Give the hex part of ``sha256:<hex>``; ValueError if it is not a well-formed sha256."""
+    algorithm, _, value = digest.partition(":")
+    if algorithm != "sha256" or len(value) != 64 or set(value) - set("0123456789abcdef"):
+        raise ValueError(f"not a sha256 digest: {digest!r}")
+    return value

@@ -1,0 +1,165 @@
+"""A project of one's own to capture from, environments made by hand, and a place to load in."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from imagesmith.capture import capture
+from imagesmith.findings import ImagesmithError
+from imagesmith.store import Store
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+
+# What the container does, somewhere else and without the sources.
+_LOAD_AND_ASK = """
+import sys, json
+folder, label, strings, inputs = json.loads(sys.stdin.read())
+sys.path.insert(0, folder + "/modules")
+import cloudpickle
+from imagesmith.runtime.batch import batch_of, frames_of, outputs_of
+with open(folder + "/func.pkl", "rb") as file:
+    function = cloudpickle.load(file)
+batch = batch_of(frames_of(inputs, label), label, strings)
+print(json.dumps(outputs_of(function(batch), len(inputs))))
+"""
+
+
+@dataclass
+class Listener:
+    """Keeps what a capture says."""
+
+    lines: list = field(default_factory=list)
+    findings: list = field(default_factory=list)
+
+    def say(self, stage, text):
+        self.lines.append(text)
+
+    def find(self, finding):
+        self.findings.append(finding)
+
+    @property
+    def codes(self):
+        return [finding.code for finding in self.findings]
+
+    @property
+    def was_stored(self):
+        return "unchanged" in self.lines[-1]
+
+
+@dataclass
+class Project:
+    """A folder to write sources into and to capture from."""
+
+    folder: Path
+    store: Store
+    heard: Listener = field(default_factory=Listener)
+
+    def write(self, **files):
+        """Write files, ``a__b`` meaning a/b, ``.py`` where no other suffix is asked for."""
+        for name, text in files.items():
+            path = self.folder / (name.replace("__", "/") + ".py")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def copy(self, fixture):
+        """Copy the files of one of the fixtures' folders."""
+        shutil.copytree(FIXTURES / fixture, self.folder, dirs_exist_ok=True)
+
+    def capture(self, target, input_type="strings", samples=None, env=sys.prefix, **asked):
+        """Capture; samples are the values themselves."""
+        self.heard = Listener()
+        file = None
+        if samples is not None:
+            file = self.folder.parent / "samples.json"
+            file.write_text(json.dumps(samples))
+        wish = {"name": "model", "version": None, "input_type": input_type, "env": str(env)}
+        return capture(
+            target,
+            **{**wish, **asked},
+            samples=file,
+            project=self.folder,
+            store=self.store,
+            progress=self.heard,
+        )
+
+    def fails(self, *args, **kwargs):
+        """Capture, which must fail; its findings by code."""
+        with pytest.raises(ImagesmithError) as failed:
+            self.capture(*args, **kwargs)
+        self.log = failed.value.log
+        return {finding.code: finding for finding in failed.value.findings}
+
+
+@pytest.fixture
+def project(tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return Project(folder, Store(tmp_path / "store"))
+
+
+@pytest.fixture
+def another_project(tmp_path_factory):
+    """A project in a folder whose path is of another length, with a store of its own."""
+    above = tmp_path_factory.mktemp("quite-another-place")
+    folder = above / "deeper" / "project"
+    folder.mkdir(parents=True)
+    return Project(folder, Store(above / "store"))
+
+
+@dataclass
+class Venv:
+    """An environment whose distributions are written by hand."""
+
+    prefix: Path
+
+    @property
+    def site(self):
+        return next(self.prefix.glob("lib/python*/site-packages"))
+
+    def install(self, name, version, files=(), requires=(), metadata=None, **others):
+        """Write a distribution: its modules, and METADATA, RECORD and what else dist-info has."""
+        for path in files:
+            (self.site / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.site / path).write_text("")
+        info = self.site / f"{name}-{version}.dist-info"
+        info.mkdir()
+        head = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        lines = head + "".join(f"Requires-Dist: {line}\n" for line in requires)
+        (info / "METADATA").write_text(lines if metadata is None else metadata)
+        (info / "RECORD").write_text("".join(f"{path},,\n" for path in files))
+        for file, text in others.items():
+            (info / file.replace("_json", ".json")).write_text(text)
+
+
+@pytest.fixture
+def venv(tmp_path):
+    prefix = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", prefix], check=True)
+    return Venv(prefix)
+
+
+@pytest.fixture
+def load_and_ask(tmp_path_factory):
+    """Give a function that loads a capture in another process, as a container does, and asks it."""
+
+    def ask(capture, inputs):
+        moved = tmp_path_factory.mktemp("elsewhere") / "model"
+        shutil.copytree(capture.folder, moved)
+        question = [str(moved), capture.input_type, capture.strings, inputs]
+        done = subprocess.run(
+            [sys.executable, "-c", _LOAD_AND_ASK],
+            input=json.dumps(question),
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return ask

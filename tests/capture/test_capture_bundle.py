@@ -1,0 +1,107 @@
+"""The bundle: what is written is read back, and nothing else is taken for one."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from imagesmith.capture import bundle
+from imagesmith.findings import ImagesmithError
+
+
+@pytest.fixture
+def captured(project):
+    project.copy("functions")
+    return project.capture("survey.py:predict", samples=["a good day"])
+
+
+def refused(action, *args):
+    with pytest.raises(ImagesmithError) as failed:
+        action(*args)
+    (finding,) = failed.value.findings
+    return finding
+
+
+def test_a_bundle_is_read_back_as_it_was_written(captured, tmp_path):
+    bundle.write(captured, tmp_path / "bundle")
+    assert bundle.read(tmp_path / "bundle") == replace(captured, folder=tmp_path / "bundle")
+
+
+def test_a_bundle_without_samples_is_read_back(project, tmp_path):
+    project.copy("functions")
+    captured = project.capture("survey.py:predict")
+    bundle.write(captured, tmp_path / "bundle")
+    assert bundle.read(tmp_path / "bundle").samples is None
+
+
+def test_a_bundle_holds_plain_files(captured, tmp_path):
+    bundle.write(captured, tmp_path / "bundle")
+    found = {path.name for path in (tmp_path / "bundle").iterdir()}
+    assert found == {"func.pkl", "modules", "environment.json", "capture.json", "samples.json"}
+
+
+def test_a_bundle_gives_way_to_a_newer_one(captured, tmp_path):
+    bundle.write(captured, tmp_path / "bundle")
+    bundle.write(replace(captured, version="v2"), tmp_path / "bundle")
+    assert bundle.read(tmp_path / "bundle").version == "v2"
+
+
+def test_a_bundle_never_takes_the_place_of_anything_else(captured, tmp_path):
+    (tmp_path / "precious.txt").touch()
+    assert refused(bundle.write, captured, tmp_path).code == "publish.occupied"
+    assert refused(bundle.write, captured, tmp_path / "precious.txt").code == "publish.occupied"
+
+
+@pytest.mark.parametrize("name", ["func.pkl", "modules/surveys/words.txt", "modules/new.py"])
+def test_a_bundle_that_was_changed_is_refused(captured, tmp_path, name):
+    bundle.write(captured, tmp_path / "bundle")
+    (tmp_path / "bundle" / name).write_text("changed")
+    finding = refused(bundle.read, tmp_path / "bundle")
+    assert finding.code == "capture.damaged"
+    assert name in finding.message
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"format": 99}'])
+def test_any_other_folder_is_not_a_bundle(tmp_path, text):
+    if text is not None:
+        (tmp_path / "capture.json").write_text(text)
+    assert refused(bundle.read, tmp_path).code == "capture.not-a-bundle"
+
+
+def test_a_bundle_with_half_an_environment_is_not_a_bundle(captured, tmp_path):
+    bundle.write(captured, tmp_path / "bundle")
+    (tmp_path / "bundle" / "environment.json").write_text(json.dumps({"python": "3.11.7"}))
+    assert refused(bundle.read, tmp_path / "bundle").code == "capture.not-a-bundle"
+
+
+def test_the_version_left_out_is_the_head_of_the_digest(captured):
+    assert captured.version == captured.digest.removeprefix("sha256:")[:12]
+
+
+def test_the_digest_is_that_of_the_model_and_not_of_its_name_or_place(project, another_project):
+    digests = set()
+    for place, name in ((project, "one"), (another_project, "two")):
+        place.copy("functions")
+        digests.add(place.capture("survey.py:predict", name=name, version=name).digest)
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("asked", [{"input_type": "bytes"}, {"strings": "bytes"}])
+def test_what_the_function_gets_is_part_of_the_digest(project, asked):
+    project.copy("functions")
+    plain = project.capture("echo.py:predict")
+    assert project.capture("echo.py:predict", **asked).digest != plain.digest
+
+
+def test_a_needed_distributions_version_is_part_of_the_digest(project, venv):
+    project.write(model="def predict(inputs):\n    import used\n    return inputs\n")
+    venv.install("used", "1.0", ["used.py"])
+    venv.install("unused", "1.0", ["unused.py"])
+    first = project.capture("model.py:predict", env=venv.prefix)
+    (venv.site / "unused-1.0.dist-info").rename(venv.site / "gone")
+    venv.install("unused", "2.0", ["unused.py"])
+    second = project.capture("model.py:predict", env=venv.prefix)
+    (venv.site / "used-1.0.dist-info").rename(venv.site / "gone-too")
+    venv.install("used", "2.0", ["used.py"])
+    third = project.capture("model.py:predict", env=venv.prefix)
+    assert first.digest == second.digest != third.digest

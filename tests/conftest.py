@@ -1,0 +1,89 @@
+"""What the stages' tests share: the store, the base, and what a marked test needs of its host.
+
+The store is the user's own (IMAGESMITH_CACHE), so that the base is made once, not in every run.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from imagesmith import base as bases
+from imagesmith.findings import ImagesmithError
+from imagesmith.progress import Silent
+from imagesmith.run.rootfs import RootfsRunner
+from imagesmith.store import Store
+
+
+def pytest_runtest_setup(item):
+    for mark, lacking in _LACKING.items():
+        if item.get_closest_marker(mark) and (reason := lacking()):
+            cannot_run(reason)
+
+
+def cannot_run(reason):
+    """Skip the test; fail it in CI, where everything that it needs must be there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def store():
+    return Store.default()
+
+
+@pytest.fixture(scope="session")
+def base(store):
+    try:
+        return bases.ensure(store, "3.11", Silent())
+    except ImagesmithError as problem:
+        return cannot_run(f"{problem}\n{problem.log}")
+
+
+@pytest.fixture
+def wait_until():
+    """Give a function that waits until a condition holds, and fails if it never does."""
+
+    def wait(condition, seconds=10):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "the condition never held"
+            time.sleep(0.01)
+
+    return wait
+
+
+@cache
+def _lacking_namespaces():
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            assert RootfsRunner(Store(Path(folder))).privilege
+    except ImagesmithError as problem:
+        return str(problem)
+    return None
+
+
+@cache
+def _lacking_mmdebstrap():
+    return None if shutil.which("mmdebstrap") else "mmdebstrap is not on PATH"
+
+
+@cache
+def _lacking_index():
+    asked = subprocess.run(
+        ["uv", "pip", "compile", "--quiet", "--no-cache", "-"],
+        input="packaging",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return f"no package index in reach: {asked.stderr}" if asked.returncode else None
+
+
+_LACKING = {"root": _lacking_namespaces, "apt": _lacking_mmdebstrap, "index": _lacking_index}

@@ -1,0 +1,78 @@
+"""The same members give the same bytes, and no member leads out of the image."""
+
+import io
+import tarfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagesmith.image.tar import file_member, folder_member, link_member, write_tar
+
+NAMES = st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8}){0,3}", fullmatch=True)
+
+
+def written(members) -> bytes:
+    out = io.BytesIO()
+    write_tar(members, out)
+    return out.getvalue()
+
+
+def read(data: bytes) -> list[tarfile.TarInfo]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return tar.getmembers()
+
+
+def test_the_order_of_the_members_does_not_matter():
+    members = [file_member("b/x", b"1"), file_member("a", b"2"), link_member("b/y", "x")]
+    assert written(members) == written(reversed(members))
+
+
+def test_owners_and_times_are_zero_and_parents_have_entries():
+    infos = read(written([file_member("opt/env/x", b"1", 0o755)]))
+    assert [(i.name, i.mode) for i in infos] == [
+        ("opt", 0o755),
+        ("opt/env", 0o755),
+        ("opt/env/x", 0o755),
+    ]
+    assert {(i.uid, i.gid, i.mtime, i.uname, i.gname) for i in infos} == {(0, 0, 0, "", "")}
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "./a", "a/", "a\nb", "a\0b"]
+)
+def test_a_path_that_could_leave_the_image_is_refused(path):
+    with pytest.raises(ValueError, match="not a path"):
+        file_member(path, b"")
+
+
+def test_two_members_of_one_path_are_refused():
+    with pytest.raises(ValueError, match="share the path"):
+        written([file_member("a", b"1"), file_member("a", b"2")])
+
+
+@pytest.mark.parametrize("parent", [file_member("a", b""), link_member("a", "/etc")])
+def test_a_parent_that_is_no_folder_is_refused(parent):
+    with pytest.raises(ValueError, match="'a'"):
+        written([parent, file_member("a/b", b"")])
+
+
+@given(st.dictionaries(NAMES, st.binary(max_size=2000), max_size=8))
+def test_what_goes_in_comes_out(files):
+    paths = set(files)
+    if any(a != b and b.startswith(a + "/") for a in paths for b in paths):
+        return
+    data = written([file_member(path, content) for path, content in files.items()])
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        found = {i.name: tar.extractfile(i).read() for i in tar if i.isfile()}
+    assert found == files
+
+
+def test_long_and_foreign_names_survive():
+    path = "/".join(["folder" * 10] * 4) + "/naïve.py"
+    assert path in [info.name for info in read(written([file_member(path, b"")]))]
+
+
+def test_a_folder_keeps_its_own_mode():
+    (info,) = read(written([folder_member("tmp", 0o1777)]))
+    assert info.mode == 0o1777

@@ -1,0 +1,3 @@
+from tiny_image import image, store
+
+__all__ = ["image", "store"]

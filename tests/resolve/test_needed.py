@@ -1,0 +1,147 @@
+"""What an image needs: pins for what the function uses, preferences for what that brings along."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagesmith.findings import Severity
+from imagesmith.resolve.indexes import Indexes
+from imagesmith.resolve.needed import needs, providers
+from imagesmith.resolve.platform import Target
+
+TARGET = Target("3.11", "2.36")
+PUBLIC = Indexes()
+RUNTIME = ("cloudpickle==3.1.2", "numpy", "pyzmq")
+
+
+def by_name(*distributions):
+    return {d.name: d for d in distributions}
+
+
+def test_what_the_function_uses_is_pinned_to_the_captured_version(capture, distribution):
+    sklearn = distribution("scikit-learn", "1.5.0", modules=["sklearn"])
+    needed = needs(capture(sklearn, modules=["sklearn"]), TARGET, PUBLIC)
+    assert needed.requirements == (*RUNTIME, "scikit-learn==1.5.0")
+
+
+def test_what_is_only_brought_along_is_preferred_not_pinned(capture, distribution):
+    alpha = distribution("alpha", requires=["beta>=1"])
+    beta = distribution("beta", "1.5", requires=["gamma"])
+    needed = needs(
+        capture(alpha, beta, distribution("gamma", "7"), modules=["alpha"]), TARGET, PUBLIC
+    )
+    assert needed.requirements == ("alpha==1.0", *RUNTIME)
+    assert {"beta==1.5", "gamma==7"} <= set(needed.preferences)
+
+
+def test_what_nothing_needs_is_left_out(capture, distribution):
+    needed = needs(
+        capture(distribution("alpha"), distribution("pytest"), modules=["alpha"]), TARGET, PUBLIC
+    )
+    assert not any("pytest" in line for line in needed.requirements + needed.preferences)
+
+
+def test_what_only_the_platform_of_the_capture_needs_is_left_out(capture, distribution):
+    alpha = distribution("alpha", requires=["appnope; sys_platform == 'darwin'", "beta"])
+    needed = needs(
+        capture(alpha, distribution("appnope"), distribution("beta"), modules=["alpha"]),
+        TARGET,
+        PUBLIC,
+    )
+    assert "beta==1.0" in needed.preferences
+    assert "appnope==1.0" not in needed.preferences
+
+
+def test_extras_are_followed_only_where_they_are_asked_for(capture, distribution):
+    alpha = distribution("alpha", requires=["beta[fast]", "test-only; extra == 'test'"])
+    beta = distribution("beta", requires=["quick; extra == 'fast'"])
+    others = [distribution("quick"), distribution("test-only")]
+    needed = needs(capture(alpha, beta, *others, modules=["alpha"]), TARGET, PUBLIC)
+    assert "quick==1.0" in needed.preferences
+    assert "test-only==1.0" not in needed.preferences
+
+
+def test_cloudpickle_is_that_of_the_capture_whatever_is_installed(capture, distribution):
+    installed = distribution("cloudpickle", "2.2.1")
+    needed = needs(capture(installed, modules=["cloudpickle"], cloudpickle="3.0.0"), TARGET, PUBLIC)
+    assert needed.requirements == ("cloudpickle==3.0.0", "numpy", "pyzmq")
+
+
+def test_the_runtime_takes_the_captured_numpy_if_there_is_one(capture, distribution):
+    needed = needs(capture(distribution("numpy", "1.26.4")), TARGET, PUBLIC)
+    assert "numpy" in needed.requirements
+    assert "numpy==1.26.4" in needed.preferences
+
+
+@pytest.mark.parametrize("python", ["3.9", "3.10", "3.11", "3.13"])
+def test_the_runtime_has_tested_versions_where_the_capture_has_none(capture, python):
+    needed = needs(capture(python=f"{python}.1"), Target(python, "2.36"), PUBLIC)
+    assert {line.partition("==")[0] for line in needed.preferences} == {"numpy", "pyzmq"}
+
+
+def test_a_version_that_no_index_can_have_is_no_preference(capture, distribution):
+    alpha = distribution("alpha", requires=["beta"])
+    beta = distribution("beta", "0.1-custom_build")
+    needed = needs(capture(alpha, beta, modules=["alpha"]), TARGET, PUBLIC)
+    assert not any("beta" in line for line in needed.preferences)
+
+
+def test_a_module_in_a_namespace_comes_from_the_longest_match(distribution):
+    storage = distribution("google-cloud-storage", modules=["google.cloud.storage"])
+    query = distribution("google-cloud-bigquery", modules=["google.cloud.bigquery"])
+    assert providers("google.cloud.storage.blob", by_name(storage, query)) == [storage]
+    assert providers("google.cloud", by_name(storage, query)) == [storage, query]
+
+
+def test_a_module_that_several_provide_comes_from_all_of_them(distribution):
+    full = distribution("opencv-python", modules=["cv2"])
+    headless = distribution("opencv-python-headless", modules=["cv2"])
+    assert providers("cv2", by_name(full, headless)) == [full, headless]
+
+
+def test_a_name_that_only_begins_alike_is_another_module(distribution):
+    assert providers("yamlish", by_name(distribution("pyyaml", modules=["yaml"]))) == []
+
+
+def test_a_module_that_nothing_provides_is_told(capture):
+    (finding,) = needs(capture(modules=["handmade"]), TARGET, PUBLIC).findings
+    assert (finding.code, finding.severity) == ("missing.module", Severity.WARNING)
+    assert finding.subject == "handmade"
+
+
+def test_everything_that_no_index_can_give_is_told_at_once(capture, distribution):
+    captured = capture(
+        distribution("mine", editable=True, direct_url="file:///home/me/mine"),
+        distribution("forked", direct_url="https://example.org/forked.git"),
+        distribution("torch", "2.5.0+cpu"),
+        distribution("fine", requires=["inner"]),
+        distribution("inner", editable=True),
+        distribution("unneeded", editable=True),
+        modules=["mine", "forked", "torch", "fine"],
+    )
+    findings = needs(captured, TARGET, PUBLIC).findings
+    assert {f.code for f in findings} == {"missing.not-on-index"}
+    assert sorted(f.subject for f in findings) == [
+        "forked==1.0", "inner==1.0", "mine==1.0", "torch==2.5.0+cpu",
+    ]  # fmt: skip
+
+
+def test_a_local_version_may_be_on_an_index_of_the_users_own(capture, distribution):
+    captured = capture(distribution("torch", "2.5.0+cpu"), modules=["torch"])
+    own = Indexes(extra=("https://wheels.example.org/cpu",))
+    assert needs(captured, TARGET, own).findings == ()
+
+
+def test_where_conda_built_a_package_does_not_matter(capture, distribution):
+    built = distribution("alpha", direct_url="file:///croot/alpha", installer="conda")
+    assert needs(capture(built, modules=["alpha"]), TARGET, PUBLIC).findings == ()
+
+
+def test_of_several_versions_the_first_counts_and_is_told(capture, distribution):
+    captured = capture(
+        distribution("alpha", "2.0"), distribution("alpha", "1.0"), modules=["alpha"]
+    )
+    needed = needs(captured, TARGET, PUBLIC)
+    assert "alpha==2.0" in needed.requirements
+    (finding,) = needed.findings
+    assert (finding.code, finding.severity) == ("capture.several-versions", Severity.WARNING)
