@@ -158,12 +158,13 @@ def verify_image(
 
     Raises ImagesmithError: usage.samples, verify.…
     """
+    from imagesmith.capture.bundle import Samples
     from imagesmith.capture.samples import load
     from imagesmith.image import oci
     from imagesmith.verify.verify import verify
 
     label = image.config.labels[oci.LABEL_INPUT_TYPE]
-    given = load(samples, label) if samples else None
+    given = Samples(load(samples, label), None) if samples else None
     verdict = verify(image, given, shop.runner, shop.store, rtol=rtol, compare=compare)
     _tell(verdict, shop.progress)
     return verdict

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from imagesmith import base as bases
 from imagesmith.findings import ImagesmithError
@@ -77,7 +78,7 @@ def _lacking_mmdebstrap():
 @cache
 def _lacking_index():
     asked = subprocess.run(
-        ["uv", "pip", "compile", "--quiet", "--no-cache", "-"],
+        [find_uv_bin(), "pip", "compile", "--quiet", "--no-cache", "-"],
         input="packaging",
         capture_output=True,
         text=True,
@@ -86,4 +87,14 @@ def _lacking_index():
     return f"no package index in reach: {asked.stderr}" if asked.returncode else None
 
 
-_LACKING = {"root": _lacking_namespaces, "apt": _lacking_mmdebstrap, "index": _lacking_index}
+@cache
+def _lacking_skopeo():
+    return None if shutil.which("skopeo") else "skopeo is not on PATH"
+
+
+_LACKING = {
+    "skopeo": _lacking_skopeo,
+    "root": _lacking_namespaces,
+    "apt": _lacking_mmdebstrap,
+    "index": _lacking_index,
+}

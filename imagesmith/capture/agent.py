@@ -701,6 +701,7 @@ def pickler_class(cloudpickle: Any, in_image: Callable[[str], str]) -> Any:
     """Derive a pickler that writes the image's paths for ours, and notes what code imports."""
     base = cloudpickle.CloudPickler
     reduce_code = base.dispatch_table[types.CodeType]
+    reduce_module = base.dispatch_table[types.ModuleType]
     subimport = cloudpickle.cloudpickle.subimport
     known: dict[str, str] = {}  # equal paths must be one object: pickles show identity
 
@@ -713,7 +714,7 @@ def pickler_class(cloudpickle: Any, in_image: Callable[[str], str]) -> Any:
             self.paths: set[str] = set()
             ours = {
                 types.CodeType: self._reduce_code,
-                types.ModuleType: _reduce_module,
+                types.ModuleType: by_name,
                 pathlib.PosixPath: self._reduce_path,
             }
             # Read by the C pickler when it is initialised, and not again.
@@ -738,8 +739,10 @@ def pickler_class(cloudpickle: Any, in_image: Callable[[str], str]) -> Any:
                     names["__path__"] = [moved(path) for path in func.__globals__["__path__"]]
             return reduced
 
-    def _reduce_module(module: types.ModuleType) -> Any:
-        return subimport, (module.__name__,)
+    def by_name(module: types.ModuleType) -> Any:
+        # By value, as cloudpickle would have it for the target's own, is only for its functions.
+        loaded = sys.modules.get(module.__name__) is module
+        return (subimport, (module.__name__,)) if loaded else reduce_module(module)
 
     return Pickler
 

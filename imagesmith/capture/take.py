@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass, replace
@@ -12,9 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imagesmith.capture import bundle, samples, target
+from imagesmith.capture import bundle
 from imagesmith.capture.bundle import Answers, Capture, Samples
 from imagesmith.capture.environment import Environment, interpreter
+from imagesmith.capture.samples import load
+from imagesmith.capture.target import Target, parse
 from imagesmith.capture.witness import Seen, tree
 from imagesmith.findings import (
     Finding,
@@ -32,7 +35,6 @@ from imagesmith.verify.compare import same
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from imagesmith.capture.target import Target
     from imagesmith.progress import Progress
     from imagesmith.store import Store
 
@@ -44,7 +46,7 @@ _RTOL = 1e-6
 
 
 def capture(
-    text: str,
+    target: str,
     *,
     name: str,
     version: str | None,
@@ -56,19 +58,19 @@ def capture(
     store: Store,
     progress: Progress,
 ) -> Capture:
-    """Capture the function that ``text`` names (path/file.py:function, module:object.method).
+    """Capture the function that ``target`` names (path/file.py:function, module:object.method).
 
     Relative paths and modules are looked for from the folder ``project``. Where nothing changed
     since an earlier capture, that one is taken from the store and nothing of the user's is run.
     Raises ImagesmithError with every finding that can be seen before the user's code runs, or else
     with all that its run has shown; ``log`` is then what it printed.
     """
-    order = _check(text, name, version, input_type, strings, env, samples, project.absolute())
+    order = _check(target, name, version, input_type, strings, env, samples, project.absolute())
     taken = _stored(order, store) or _fresh(order, store, progress)
     for finding in taken.findings:
         progress.find(finding)
     again = ", unchanged since its last capture" if taken.stored else ""
-    progress.say("capture", f"{text} with Python {taken.capture.python}{again}")
+    progress.say("capture", f"{target} with Python {taken.capture.python}{again}")
     return replace(taken.capture, name=name, version=version or taken.capture.version)
 
 
@@ -135,16 +137,16 @@ def _check(
             findings.extend(stop.findings)
             return None
 
-    found = attempt(partial(target.parse, text, project))
+    target = attempt(partial(parse, text, project))
     python = attempt(partial(interpreter, env, os.environ))
     inputs = None
     if samples_file and kind is not None:
-        inputs = attempt(partial(samples.load, samples_file, kind.label))
+        inputs = attempt(partial(load, samples_file, kind.label))
     stop_on_errors(findings)
     assert kind is not None
-    assert found is not None
+    assert target is not None
     assert python is not None
-    return _Order(found, kind.label, strings, inputs, python, project)
+    return _Order(target, kind.label, strings, inputs, python, project)
 
 
 def _stored(order: _Order, store: Store) -> _Taken | None:
@@ -287,7 +289,13 @@ def _answered(inputs: tuple[Any, ...] | None, answers: Mapping[str, Any] | None)
 def _keep(taken: Capture, store: Store) -> Capture:
     """Keep a bundle in the store, under all that is in it."""
     key = key_of(bundle.documents(taken))
-    folder = store.folder(_KIND, key, partial(bundle.fill, taken))
+    keep = partial(store.folder, _KIND, key, partial(bundle.fill, taken))
+    folder = keep()
+    try:
+        bundle.read(folder)
+    except ImagesmithError:  # one that was kept before, and has been changed since
+        shutil.rmtree(folder)
+        folder = keep()
     return replace(taken, folder=folder)
 
 

@@ -56,7 +56,7 @@ class Plain:
     def fail(self, failure: ImagesmithError) -> None:
         """Print the container's log and every finding."""
         if failure.log:
-            self._line("--- log of the container")
+            self._line("--- log")
             self._line(failure.log.rstrip())
             self._line("---")
         for finding in failure.findings:

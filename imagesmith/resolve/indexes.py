@@ -110,15 +110,15 @@ def _absolute(place: str) -> str:
         return Path(place).expanduser().resolve().as_uri()
     try:
         _origin(place)
-    except ValueError as reason:
+    except ValueError:
         raise ImagesmithError(
             error(
                 "usage.index-url",
-                redacted(place),
-                f"this is not the URL of an index: {reason}",
-                "write it as https://HOST/PATH, in --index-url or in pip's configuration",
+                place.partition("://")[0] + "://…",  # which part is the password, nobody can say
+                "this is not the URL of an index",
+                "write it as https://HOST/PATH; a / or @ in a password is written %2F or %40",
             )
-        ) from reason
+        ) from None
     return place
 
 

@@ -59,10 +59,11 @@ class Project:
     store: Store
     heard: Listener = field(default_factory=Listener)
 
-    def write(self, **files):
-        """Write files, ``a__b`` meaning a/b, ``.py`` where no other suffix is asked for."""
-        for name, text in files.items():
-            path = self.folder / (name.replace("__", "/") + ".py")
+    def write(self, by_path=None, **by_stem):
+        """Write files, by their path in the project or, if Python and at its top, by their stem."""
+        named = {f"{stem}.py": text for stem, text in by_stem.items()}
+        for name, text in {**(by_path or {}), **named}.items():
+            path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 

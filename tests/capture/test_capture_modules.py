@@ -104,9 +104,12 @@ def predict(inputs):
 
 def test_a_relative_import_inside_the_function_brings_its_package(project):
     project.write(
-        pkg____init__="",
-        pkg__model="def predict(inputs):\n    from .rules import rule\n    return rule(inputs)\n",
-        pkg__rules="def rule(x):\n    return x\n",
+        {
+            "pkg/__init__.py": "",
+            "pkg/model.py": "def predict(inputs):\n    from .rules import rule\n"
+            "    return rule(inputs)\n",
+            "pkg/rules.py": "def rule(x):\n    return x\n",
+        }
     )
     captured = project.capture("pkg/model.py:predict")
     assert copied(captured) == {"pkg/__init__.py", "pkg/model.py", "pkg/rules.py"}
@@ -114,8 +117,7 @@ def test_a_relative_import_inside_the_function_brings_its_package(project):
 
 def test_a_module_of_a_namespace_folder_is_copied_to_its_place(project):
     project.write(
-        shared__rules="def rule(x):\n    return x\n",
-        shared__other="",
+        {"shared/rules.py": "def rule(x):\n    return x\n", "shared/other.py": ""},
         model="from shared.rules import rule\ndef predict(inputs): return rule(inputs)\n",
     )
     assert copied(project.capture("model.py:predict")) == {"model.py", "shared/rules.py"}
@@ -124,7 +126,7 @@ def test_a_module_of_a_namespace_folder_is_copied_to_its_place(project):
 def test_caches_hidden_folders_and_links_out_stay_behind(project, tmp_path):
     (tmp_path / "secret.txt").write_text("secret")
     project.write(
-        pkg____init__="X = 1\n",
+        {"pkg/__init__.py": "X = 1\n"},
         model="import pkg\ndef predict(inputs): return [pkg.X for _ in inputs]\n",
     )
     for folder in (".git", "__pycache__"):
@@ -137,7 +139,7 @@ def test_caches_hidden_folders_and_links_out_stay_behind(project, tmp_path):
 
 def test_a_compiled_local_module_is_told(project):
     project.write(
-        pkg____init__="",
+        {"pkg/__init__.py": ""},
         model="import pkg\ndef predict(inputs): return [pkg for _ in inputs]\n",
     )
     (project.folder / "pkg" / "fast.so").touch()
@@ -172,7 +174,7 @@ def test_modules_in_a_namespace_package_are_named_dotted(project, venv):
 
 
 def test_an_editable_distribution_is_local(project, venv):
-    project.write(src__mine____init__="", src__mine__rules="def rule(x): return x\n")
+    project.write({"src/mine/__init__.py": "", "src/mine/rules.py": "def rule(x): return x\n"})
     url = f'{{"url": "file://{project.folder}", "dir_info": {{"editable": true}}}}'
     venv.install("mine", "1.0", ["mine.pth"], direct_url_json=url)
     (venv.site / "mine.pth").write_text(str(project.folder / "src"))

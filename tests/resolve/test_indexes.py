@@ -125,7 +125,7 @@ def test_a_broken_netrc_is_told(hermetic, tmp_path):
     assert stopped.value.findings[0].code == "usage.netrc"
 
 
-@pytest.mark.parametrize("url", ["http://[", "https://me:s3cret@h.example:port/simple"])
+@pytest.mark.parametrize("url", ["http://[", "https://me:s3cret/x@h.example/simple"])
 def test_what_is_no_url_is_told(hermetic, url):
     with pytest.raises(ImagesmithError) as stopped:
         configured(url, os.environ)

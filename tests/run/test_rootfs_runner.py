@@ -163,7 +163,7 @@ def test_the_hosts_processes_and_files_are_out_of_sight(start, tmp_path):
 
 
 def test_the_devices_are_the_harmless_ones(start):
-    names = python(start(), "import json, os; print(json.dumps(os.listdir("/dev")))")
+    names = python(start(), "import json, os; print(json.dumps(os.listdir('/dev')))")
     links, devices = {"fd", "stdin", "stdout", "stderr"}, {"null", "zero", "full", "tty"}
     assert set(names) == links | devices | {"random", "urandom", "shm"}
 
