@@ -98,6 +98,15 @@ def base_for(capture: Capture, reference: str | None, shop: Workshop) -> Image:
                 f"leave --base out, or name one with Python {capture.python_minor}",
             )
         )
+    if len(found.layers) != 1:
+        raise ImagesmithError(
+            error(
+                "build.base-layers",
+                reference,
+                f"the base has {len(found.layers)} layers; a closure base has one",
+                "name a base that `imagesmith base build` made",
+            )
+        )
     return _taken(found, shop.store)
 
 

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from imagesmith.answers import same
 from imagesmith.capture import bundle
 from imagesmith.capture.bundle import Answers, Capture, Samples
 from imagesmith.capture.environment import Environment, interpreter
@@ -30,7 +31,6 @@ from imagesmith.findings import (
 from imagesmith.names import check_input_type, check_name
 from imagesmith.runtime import batch
 from imagesmith.store import canonical, key_of, sha256_file
-from imagesmith.verify.compare import same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -101,4 +101,3 @@ def _ended(
 
         traceback.print_exc()
     return code
-

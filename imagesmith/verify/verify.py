@@ -11,11 +11,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imagesmith.answers import same
 from imagesmith.findings import Finding, ImagesmithError, error, warning
 from imagesmith.image import oci
 from imagesmith.run.runner import Network
 from imagesmith.store import canonical, key_of
-from imagesmith.verify.compare import same
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -49,7 +49,11 @@ def refused(imagesmith, tmp_path):
         (f"{FUNCTIONS}/echo.py:predikt", "capture.no-attribute", "predict"),
         (f"{FUNCTIONS}/by_value.py:constant", "capture.not-callable", "float"),
         (f"{FUNCTIONS}/faulty.py:locked", "capture.unpicklable", "LOCK"),
-        (f"{FUNCTIONS}/faulty.py:deeply_locked", "capture.unpicklable", "SETTINGS['guard']"),
+        (
+            f"{FUNCTIONS}/faulty.py:deeply_locked",
+            "capture.unpicklable",
+            "global SETTINGS -> item 'guard'",
+        ),
         (f"{FUNCTIONS}/broken.py:load", "capture.target-failed", "weights.bin is not there"),
         ("no_such_module:predict", "capture.no-module", "no_such_module"),
     ],
@@ -178,12 +182,10 @@ def test_a_function_that_needs_a_file_of_this_machine(refused, base, samples, tm
         f"    weight = float(open({str(tmp_path / 'weights.txt')!r}).read())\n"
         f"    return [x[0] * weight for x in xs]\n"
     )
-    done = refused(
-        7, "verify.crashed", f"{tmp_path}/model.py:predict", "--samples", samples("[[1.0]]")
-    )
-    assert (
-        "FileNotFoundError" in [x for x in done.stderr.splitlines() if x.startswith("error: ")][0]
-    )
+    target = f"{tmp_path}/model.py:predict"
+    done = refused(7, "verify.crashed", target, "--samples", samples("[[1.0]]"))
+    (reason,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "FileNotFoundError" in reason
     assert "--- log\n" in done.stderr
 
 

@@ -136,7 +136,10 @@ def test_a_damaged_layout_is_said_to_be_damaged(image, store, tmp_path):
 
 def test_an_archive_with_a_wrong_blob_is_refused(image, store, tmp_path):
     ArchivePublisher(tmp_path / "good.tar").publish(image)
-    with tarfile.open(tmp_path / "good.tar") as good, tarfile.open(tmp_path / "bad.tar", "w") as bad:
+    with (
+        tarfile.open(tmp_path / "good.tar") as good,
+        tarfile.open(tmp_path / "bad.tar", "w") as bad,
+    ):
         for member in good:
             data = good.extractfile(member)
             if data and member.name.endswith(image.config_blob.digest.partition(":")[2]):
