@@ -5,6 +5,7 @@ Whatever is heavy is imported where it is used: ``imagesmith --help`` answers at
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from imagesmith.pipeline import Workshop
 
 app = typer.Typer(
-    help="Turn a Python prediction function and its environment into a locked image for Clipper.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -70,6 +70,26 @@ Replicas = Annotated[int, typer.Option("--replicas", min=1, help="How many to st
 BatchSize = Annotated[
     int, typer.Option("--batch-size", help="The largest batch; -1 lets Clipper choose.")
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from imagesmith import __version__
+
+        sys.stdout.write(f"imagesmith {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Turn a Python prediction function and its environment into a locked image for Clipper."""
 
 
 @command(app, "capture")

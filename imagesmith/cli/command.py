@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import signal
 import sys
+import traceback
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,14 +29,19 @@ class Result:
     data: dict[str, Any] = field(default_factory=dict)
 
 
+class LogFormat(StrEnum):
+    """How stderr is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 _SHARED = {
     "as_json": Annotated[bool, typer.Option("--json", help="Print one JSON document.")],
-    "log_format": Annotated[
-        str, typer.Option("--log-format", metavar="text|json", help="How stderr is written.")
-    ],
+    "log_format": Annotated[LogFormat, typer.Option("--log-format", help="How stderr is written.")],
     "debug": Annotated[bool, typer.Option("--debug", help="Show a traceback on a failure.")],
 }
-_DEFAULTS: dict[str, Any] = {"as_json": False, "log_format": "text", "debug": False}
+_DEFAULTS: dict[str, Any] = {"as_json": False, "log_format": LogFormat.TEXT, "debug": False}
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Result]], Callable[..., None]]:
@@ -41,10 +49,13 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Result]], Ca
 
     def register(function: Callable[..., Result]) -> Callable[..., None]:
         @wraps(function)
-        def run(**options: Any) -> None:
-            shared = {key: options.pop(key) for key in _SHARED}
-            end = _run(function, options, **shared)
-            raise typer.Exit(end)
+        def run(*, as_json: bool, log_format: LogFormat, debug: bool, **options: Any) -> None:
+            listener = console(log_format)
+            # A stage that is interrupted cleans up behind itself; so it shall when terminated.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            code, result = _outcome(function, listener, options, debug)
+            _print(code, result, listener, as_json)
+            raise typer.Exit(code)
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         extra = [
@@ -60,44 +71,36 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Result]], Ca
     return register
 
 
-def _run(
-    function: Callable[..., Result],
-    options: dict[str, Any],
-    *,
-    as_json: bool,
-    log_format: str,
-    debug: bool,
-) -> ExitCode:
-    listener = console(log_format)
+def _outcome(
+    function: Callable[..., Result], listener: Console, options: dict[str, Any], debug: bool
+) -> tuple[ExitCode, Result]:
+    """Call a command's function; whatever happens in it becomes an exit status."""
     try:
-        result = function(listener, **options)
-    except ImagesmithError as failure:
-        listener.fail(failure)
-        return _ended(failure.exit_code, listener, {}, as_json, debug)
-    except KeyboardInterrupt:
-        return _ended(ExitCode.INTERRUPTED, listener, {}, as_json, debug)
-    except Exception as fault:
+        return ExitCode.DONE, function(listener, **options)
+    except (Exception, KeyboardInterrupt) as problem:
         if debug:
-            raise
-        sys.stderr.write(
-            f"imagesmith has a fault: {type(fault).__name__}: {fault}\n"
-            "    do:  run it again with --debug and report what it prints\n"
-        )
-        return ExitCode.FAULT
-    if not as_json and result.text:
-        sys.stdout.write(result.text + "\n")
-    return _ended(ExitCode.DONE, listener, result.data, as_json, debug=False)
+            traceback.print_exc()
+        return _told(problem, listener), Result("")
 
 
-def _ended(
-    code: ExitCode, listener: Console, data: dict[str, Any], as_json: bool, debug: bool
-) -> ExitCode:
+def _told(problem: BaseException, listener: Console) -> ExitCode:
+    """Tell why a command has stopped, and give its exit status."""
+    if isinstance(problem, ImagesmithError):
+        listener.fail(problem)
+        return problem.exit_code
+    if isinstance(problem, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    sys.stderr.write(
+        f"imagesmith has a fault: {type(problem).__name__}: {problem}\n"
+        "    do:  run it again with --debug and report what it prints\n"
+    )
+    return ExitCode.FAULT
+
+
+def _print(code: ExitCode, result: Result, listener: Console, as_json: bool) -> None:
     if as_json:
         findings = [finding.as_dict() for finding in listener.findings]
-        document = {"exit": int(code), **data, "findings": findings}
+        document = {"exit": int(code), **result.data, "findings": findings}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
-    if debug:
-        import traceback
-
-        traceback.print_exc()
-    return code
+    elif result.text:
+        sys.stdout.write(result.text + "\n")
