@@ -1,4 +1,4 @@
-"""Clipper's rules for the names and versions of models, checked before anything else is done."""
+"""What may be a name: Clipper's rules for models, versions and types, checked before all else."""
 
 from __future__ import annotations
 
@@ -41,6 +41,29 @@ def check_input_type(text: str) -> tuple[InputType | None, list[Finding]]:
                 "use one of: bytes, integers, floats, doubles, strings",
             )
         ]
+
+
+def is_text(name: str) -> bool:
+    """Say whether a name is UTF-8; one that is not reaches Python with lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_strings(text: str) -> list[Finding]:
+    """Find what is wrong with the kind of thing that strings are to arrive as."""
+    if text in ("str", "bytes"):
+        return []
+    return [
+        error(
+            "usage.strings",
+            text,
+            f"{text!r} is nothing that strings could arrive as",
+            "use one of: str, bytes",
+        )
+    ]
 
 
 def _mend(value: str) -> str:

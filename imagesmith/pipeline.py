@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -98,24 +98,16 @@ def base_for(capture: Capture, reference: str | None, shop: Workshop) -> Image:
                 f"leave --base out, or name one with Python {capture.python_minor}",
             )
         )
-    if len(found.layers) != 1:
+    if len(found.layers) != 1 or oci.LABEL_GLIBC not in found.config.labels:
         raise ImagesmithError(
             error(
-                "build.base-layers",
+                "build.not-a-base",
                 reference,
-                f"the base has {len(found.layers)} layers; a closure base has one",
+                f"{reference} is an image, but not a closure base",
                 "name a base that `imagesmith base build` made",
             )
         )
-    return _taken(found, shop.store)
-
-
-def _taken(image: Image, store: Store) -> Image:
-    """Bring the blobs of an image from elsewhere into the store, where its layers are used."""
-    for blob in image.descriptors():
-        if not store.has(blob.digest):
-            store.add_file(image.blob(blob.digest), expected=blob.digest)
-    return replace(image, blobs=store.blobs)
+    return found
 
 
 def lock_for(capture: Capture, base: Image, index_url: str | None, shop: Workshop) -> Lock:
@@ -167,13 +159,12 @@ def verify_image(
 
     Raises ImagesmithError: usage.samples, verify.…
     """
-    from imagesmith.capture.bundle import Samples
     from imagesmith.capture.samples import load
     from imagesmith.image import oci
     from imagesmith.verify.verify import verify
 
     label = image.config.labels[oci.LABEL_INPUT_TYPE]
-    given = Samples(load(samples, label), None) if samples else None
+    given = load(samples, label) if samples else None
     verdict = verify(image, given, shop.runner, shop.store, rtol=rtol, compare=compare)
     _tell(verdict, shop.progress)
     return verdict

@@ -4,28 +4,37 @@ The store's root is an OCI image layout (image-spec, image-layout.md): ``blobs/s
 everything that is named by its content (wheels, compressed layers, configs, manifests),
 ``index.json`` the images by name. Beside it stand ``records/`` (small JSON facts under the hash of
 what they were made from) and ``folders/`` (trees made once, such as unpacked layers).
-Blobs are never changed once they are there; a crash leaves at most a stray ``.partial-…`` file.
+Blobs are never changed once they are there. What is being written lies beside its place under a
+hidden name with ``.partial-`` in it; what a crash leaves of that, the next writer clears away once
+it is a day old.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import platformdirs
 
+from imagesmith.findings import ImagesmithError, error
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import BufferedWriter
 
 CHUNK = 1 << 20
-PARTIAL = ".partial-"  # what a crash may leave among the blobs begins so
+PARTIAL = ".partial-"
+_STALE = 24 * 3600.0  # seconds; nothing is written for so long without a sign of life
 
 
 def canonical(data: Any) -> bytes:
@@ -60,20 +69,34 @@ def sync_folder(path: Path) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that a reader, or a crash, finds the old bytes or the new, never half."""
+    with file_whole(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def file_whole(path: Path) -> Iterator[BufferedWriter]:
+    """Yield a new file that takes the place of ``path`` only when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with _written(path.parent, f".{path.name}", lambda: path) as file:
+        yield file
+
+
+@contextmanager
+def _written(folder: Path, prefix: str, place: Callable[[], Path]) -> Iterator[BufferedWriter]:
+    """Yield a file in a folder; it is moved to its place, asked for last, when all is on disk."""
+    handle, name = tempfile.mkstemp(dir=folder, prefix=prefix + PARTIAL)
     beside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             os.fchmod(file.fileno(), 0o644)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        beside.replace(place())
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    sync_folder(folder)
 
 
 @contextmanager
@@ -92,17 +115,53 @@ def locked(folder: Path) -> Iterator[None]:
 def folder_whole(path: Path) -> Iterator[Path]:
     """Yield a new folder that takes the place of ``path`` only when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{PARTIAL}"))
     try:
         beside.chmod(0o755)
         yield beside
-        if path.exists():
-            shutil.rmtree(path)
-        beside.rename(path)
+        _take_place(beside, path)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
     sync_folder(path.parent)
+
+
+def _take_place(new: Path, path: Path) -> None:
+    """Give a folder its name; one that has it is out of sight before anything of it is removed."""
+    try:
+        new.rename(path)
+    except OSError as taken:
+        if taken.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{PARTIAL}"))
+        path.rename(old)
+        try:
+            new.rename(path)
+        except BaseException:
+            old.rename(path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def clear_partial(folder: Path, name: str | None = None) -> None:
+    """Remove what interrupted writers, of one name or of any, left in a folder over a day ago.
+
+    What was touched since then stays: somebody may still be writing it.
+    """
+    pattern = "*" if name is None else f".{glob.escape(name)}"
+    for path in folder.glob(f"{pattern}{PARTIAL}*"):
+        with suppress(OSError):  # another process clears up too, or it is another user's
+            if not is_stale(path):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def is_stale(path: Path) -> bool:
+    """Say whether a file, or the list of what is in a folder, has not changed for a day."""
+    return time.time() - path.lstat().st_mtime > _STALE
 
 
 class BlobWriter:
@@ -153,27 +212,16 @@ class Store:
         Raises ValueError, and keeps nothing, if ``expected`` is given and is not the digest.
         """
         self.blobs.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.blobs, prefix=PARTIAL)
-        beside = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                blob = BlobWriter(file)
-                yield blob
-                if expected is not None and blob.digest != expected:
-                    raise ValueError(f"expected {expected}, got {blob.digest}")
-                os.fchmod(file.fileno(), 0o644)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self.path(blob.digest))
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-        sync_folder(self.blobs)
+        with _written(self.blobs, "", lambda: self.path(blob.digest)) as file:
+            blob = BlobWriter(file)
+            yield blob
+            if expected is not None and blob.digest != expected:
+                raise ValueError(f"expected {expected}, got {blob.digest}")
 
     def add(self, data: bytes) -> str:
-        """Keep these bytes as a blob and give its digest."""
+        """Keep these bytes as a blob, mended if it was damaged, and give its digest."""
         digest = sha256(data)
-        if not self.has(digest):
+        if not self.has(digest) or self.path(digest).read_bytes() != data:
             with self.writer(digest) as blob:
                 blob.write(data)
         return digest
@@ -189,7 +237,7 @@ class Store:
         """Give the JSON fact remembered under this key, or None."""
         try:
             return json.loads(self._record(kind, key).read_bytes())
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, ValueError):
             return None
 
     def remember(self, kind: str, key: str, fact: Any) -> None:
@@ -210,13 +258,32 @@ class Store:
         """Give the tree kept under this key, made by ``make`` in an empty folder if need be."""
         path = self.root / "folders" / kind / key
         if not path.is_dir():
-            try:
-                with folder_whole(path) as beside:
-                    make(beside)
-            except OSError:
-                if not path.is_dir():  # else another process was quicker: its tree is the same
-                    raise
+            # One at a time: a tree that somebody uses already must not be put in place again.
+            with locked(path.parent):
+                if not path.is_dir():
+                    with folder_whole(path) as beside:
+                        make(beside)
         return path
+
+    def sweep(self) -> None:
+        """Remove what interrupted writers left in the store over a day ago."""
+        kinds = (*self.root.glob("records/*"), *self.root.glob("folders/*"))
+        for folder in (self.root, self.blobs, *kinds):
+            clear_partial(folder)
+
+    def failure(self, bad: OSError) -> ImagesmithError:
+        """Give the error (build.store) for a store that cannot be written."""
+        remedy = "name another folder with IMAGESMITH_CACHE, or mend this one"
+        if bad.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "free some space there, or name another folder with IMAGESMITH_CACHE"
+        return ImagesmithError(
+            error(
+                "build.store",
+                self.root,
+                f"the store cannot be written: {bad.strerror or bad}",
+                remedy,
+            )
+        )
 
     def _record(self, kind: str, key: str) -> Path:
         return self.root / "records" / kind / f"{key}.json"

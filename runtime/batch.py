@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 # The item of an input, as numpy and Clipper's wire know it: always little-endian.
 _ITEMS = {"bytes": "<i1", "integers": "<i4", "floats": "<f4", "doubles": "<f8"}
 
-_INT32 = range(-(2**31), 2**31)
 _FAULTS_SHOWN = 3
-_WANTED = "it must return a list with one answer for each input"
 
 
 class InputError(ValueError):
@@ -31,7 +29,14 @@ class InputError(ValueError):
 
 
 class OutputError(ValueError):
-    """The function's answers are not one for each input; the message is one line."""
+    """The function's answers are not one for each input; the message is one line.
+
+    ``kind`` is "not-a-list", "wrong-count" or "not-text".
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def frames_of(values: Sequence[Any], label: str) -> list[bytes]:
@@ -83,17 +88,22 @@ def outputs_of(answers: Any, count: int) -> list[str]:
     Raises OutputError where that does not give one text for each input.
     """
     if isinstance(answers, (str, bytes)):
-        kind = "a string" if isinstance(answers, str) else "bytes"
-        raise OutputError(f"the function returned {kind}; {_WANTED}")
+        raise _no_list("a string" if isinstance(answers, str) else "bytes")
     try:
         iterator = iter(answers)
     except TypeError:
-        kind = "None" if answers is None else f"a single {type(answers).__name__}"
-        raise OutputError(f"the function returned {kind}; {_WANTED}") from None
+        what = "None" if answers is None else f"a single {type(answers).__name__}"
+        raise _no_list(what) from None
     texts = [_text(index, answer) for index, answer in enumerate(iterator)]
     if len(texts) != count:
-        raise OutputError(f"the function returned {len(texts)} answers for {count} inputs")
+        message = f"the function returned {len(texts)} answers for {count} inputs"
+        raise OutputError("wrong-count", message)
     return texts
+
+
+def _no_list(what: str) -> OutputError:
+    message = f"the function returned {what}; it must return a list with one answer for each input"
+    return OutputError("not-a-list", message)
 
 
 def _text(index: int, answer: Any) -> str:
@@ -102,7 +112,8 @@ def _text(index: int, answer: Any) -> str:
     try:
         return answer.decode()
     except UnicodeDecodeError:
-        raise OutputError(f"answer {index} is bytes that are not utf-8 text") from None
+        message = f"answer {index} is bytes that are not utf-8 text"
+        raise OutputError("not-text", message) from None
 
 
 def _objects(items: Sequence[Any]) -> np.ndarray[Any, Any]:
@@ -123,18 +134,25 @@ def _encoded(value: Any, encode: Callable[[Any], bytes]) -> bytes | InputError:
 
 
 def _doubles(value: Any) -> bytes:
-    return _packed("d", _checked(value, _real_fault))
+    return _packed("d", _reals(value))
 
 
 def _floats(value: Any) -> bytes:
     try:
-        return _packed("f", _checked(value, _real_fault))
+        return _packed("f", _reals(value))
     except OverflowError:
         raise InputError("a number is beyond the range of 32-bit floats") from None
 
 
 def _integers(value: Any) -> bytes:
-    return _packed("i", _checked(value, _integer_fault))
+    items: list[Any] = _filled(value, list, "array")
+    # A bool packs as well, but is no number in JSON.
+    if set(map(type, items)) == {int}:
+        try:
+            return _packed("i", items)
+        except struct.error:  # one is beyond 32 bits
+            pass
+    raise _culprit(items, _integer_fault)
 
 
 def _string(value: Any) -> bytes:
@@ -157,19 +175,33 @@ def _packed(code: str, items: list[Any]) -> bytes:
     return struct.pack(f"<{len(items)}{code}", *items)
 
 
-def _checked(value: Any, fault_of: Callable[[Any], str | None]) -> list[Any]:
-    """Give the array if none of its items has a fault."""
+def _reals(value: Any) -> list[float]:
+    """Give the array if all of its items are finite floats."""
     items: list[Any] = _filled(value, list, "array")
-    for index, item in enumerate(items):
-        fault = fault_of(item)
-        if fault:
-            raise InputError(f"item {index} is {item!r:.40}, {fault}")
-    return items
+    if set(map(type, items)) == {float} and _all_finite(items):
+        return items
+    raise _culprit(items, _real_fault)
+
+
+def _all_finite(items: list[float]) -> bool:
+    # No sum with an inf or nan in it is finite; that of finite items may be beyond all floats.
+    return math.isfinite(sum(items)) or all(map(math.isfinite, items))
+
+
+def _culprit(items: Sequence[Any], fault_of: Callable[[Any], str | None]) -> InputError:
+    """Name the first of the items that has a fault; one has."""
+    faults = ((index, item, fault_of(item)) for index, item in enumerate(items))
+    index, item, fault = next(found for found in faults if found[2])
+    return InputError(f"item {index} is {_brief(item)}, {fault}")
+
+
+def _brief(item: Any) -> str:
+    return f"{item!r:.40}"
 
 
 def _filled(value: Any, kind: type, name: str) -> Any:
     if not isinstance(value, kind):
-        raise InputError(f"{value!r:.40} is no {name}")
+        raise InputError(f"{_brief(value)} is no {name}")
     if not value:
         raise InputError(f"the {name} is empty, which Clipper cannot serve")
     return value
@@ -177,7 +209,7 @@ def _filled(value: Any, kind: type, name: str) -> Any:
 
 def _real_fault(item: Any) -> str | None:
     if type(item) is int:
-        return f"an integer: write {item}.0 instead of {item}"
+        return f"an integer: write {_brief(item)}.0 instead of {_brief(item)}"
     if type(item) is not float:
         return "not a number"
     return None if math.isfinite(item) else "which JSON cannot hold"
@@ -186,7 +218,7 @@ def _real_fault(item: Any) -> str | None:
 def _integer_fault(item: Any) -> str | None:
     if type(item) is not int:
         return "not an integer"
-    return None if item in _INT32 else "beyond 32 bits"
+    return None if -(2**31) <= item < 2**31 else "beyond 32 bits"
 
 
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {

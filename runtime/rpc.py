@@ -228,6 +228,7 @@ class _Session:
         self._timers = timers
         self._context = context
         self._readiness = readiness
+        self._label = settings.input_type.label
         self._strings = model.strings
         self._predict = getattr(model, _PREDICT_METHODS[settings.input_type])
         self._busy = False
@@ -238,16 +239,16 @@ class _Session:
         signal.signal(signal.SIGTERM, self._terminate)
         self._connect(_resolve(self._settings.host) or _exit(1))
         while True:
-            if self._poller.poll(int(1000 * self._timers.heartbeat)):
-                self._busy = True
-                self._receive()
-                self._busy = False
-                if self._terminated:
-                    _exit(0)
-            elif time.monotonic() - self._heard >= self._timers.silence:
-                self._reconnect()
-            else:
-                self._send_heartbeat()
+            try:
+                frames = _received(self._socket)
+            except zmq.Again:
+                self._keep_in_touch()
+                continue
+            self._busy = True
+            self._receive(frames)
+            self._busy = False
+            if self._terminated:
+                _exit(0)
 
     def _terminate(self, _signal: int, _frame: object) -> None:
         """Handle SIGTERM: at once while waiting, after the batch in hand otherwise."""
@@ -255,13 +256,19 @@ class _Session:
         if not self._busy:
             _exit(0)
 
+    def _keep_in_touch(self) -> None:
+        if time.monotonic() - self._heard >= self._timers.silence:
+            self._reconnect()
+        else:
+            self._send_heartbeat()
+
     def _connect(self, address: str) -> None:
         self._socket = self._context.socket(zmq.DEALER)
         # The last answer has this long (ms) to leave when the process ends.
         self._socket.linger = 1000
         self._socket.connect(f"tcp://{address}:{self._settings.port}")
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
+        # So that recv itself waits: a small batch is not kept by a poll before it.
+        self._socket.rcvtimeo = int(1000 * self._timers.heartbeat)
         self._heard = time.monotonic()
         self._greeted = _NEVER
         self._known = False
@@ -276,8 +283,7 @@ class _Session:
             self._socket.close(linger=0)
             self._connect(address)
 
-    def _receive(self) -> None:
-        frames = self._socket.recv_multipart()
+    def _receive(self, frames: list[bytes]) -> None:
         self._heard = time.monotonic()
         try:
             message = wire.decode_from_frontend(frames)
@@ -342,14 +348,14 @@ class _Session:
     def _answer(self, request: wire.Predict) -> None:
         """Answer a request, unless no answer to it can be right."""
         if request.input_type is not self._settings.input_type:
-            expected, received = self._settings.input_type.label, request.input_type.label
-            say(f"Received incorrect input. Expected {expected}, received {received}")
+            received = request.input_type.label
+            say(f"Received incorrect input. Expected {self._label}, received {received}")
             return
         if not request.inputs:
             say("Ignored a request without inputs: an answer without outputs crashes Clipper")
             return
         try:
-            inputs = batch.batch_of(request.inputs, request.input_type.label, self._strings)
+            inputs = batch.batch_of(request.inputs, self._label, self._strings)
         except batch.InputError as error:
             say(f"Ignored a request: {error}")
             return
@@ -360,6 +366,21 @@ class _Session:
         # A lone surrogate has no utf-8 and becomes a question mark.
         self._send(wire.Response(request.message_id, [t.encode("utf-8", "replace") for t in texts]))
         self._heard = time.monotonic()  # until now nobody was listening
+
+
+def _received(dealer: zmq.Socket[bytes]) -> list[bytes]:
+    """Receive a message; zmq.Again where none comes in time.
+
+    As recv_multipart does; but a frame knows whether more follow, and to ask the socket instead
+    takes as long again.
+    """
+    frames = []
+    more = True
+    while more:
+        frame = dealer.recv(copy=False)
+        frames.append(frame.bytes)
+        more = frame.more
+    return frames
 
 
 def _resolve(host: str) -> str | None:

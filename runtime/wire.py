@@ -87,6 +87,13 @@ def parse_input_type(text: str) -> InputType:
     raise ValueError(f"not an input type of Clipper: {text!r}")
 
 
+# A prediction passes here twice; to look a member up costs a fraction of constructing it.
+_HEARTBEAT_TYPES = tuple(HeartbeatType)
+_INPUT_TYPES = tuple(InputType)
+_NEW_CONTAINER, _CONTENT, _HEARTBEAT = map(_U32.pack, MessageType)
+_PREDICT = _U32.pack(RequestType.PREDICT)
+
+
 @dataclass(frozen=True)
 class Heartbeat:
     """Container to frontend: I am here."""
@@ -137,16 +144,16 @@ def encode(message: FromContainer | FromFrontend) -> list[bytes]:
     if isinstance(message, Response):
         return [
             _EMPTY,
-            _U32.pack(MessageType.CONTAINER_CONTENT),
+            _CONTENT,
             _U32.pack(message.message_id),
-            *_sized([len(message.outputs)], message.outputs),
+            *_sized((len(message.outputs),), message.outputs),
         ]
     if isinstance(message, Heartbeat):
-        return [_EMPTY, _U32.pack(MessageType.HEARTBEAT)]
+        return [_EMPTY, _HEARTBEAT]
     if isinstance(message, Hello):
         return [
             _EMPTY,
-            _U32.pack(MessageType.NEW_CONTAINER),
+            _NEW_CONTAINER,
             message.name.encode(),
             message.version.encode(),
             b"%d" % message.input_type,
@@ -156,34 +163,37 @@ def encode(message: FromContainer | FromFrontend) -> list[bytes]:
         return [
             _EMPTY,
             _U32.pack(message.rpc_version),
-            _U32.pack(MessageType.HEARTBEAT),
+            _HEARTBEAT,
             _U32.pack(message.kind),
         ]
     return [
         _EMPTY,
         _U32.pack(message.rpc_version),
-        _U32.pack(MessageType.CONTAINER_CONTENT),
+        _CONTENT,
         _U32.pack(message.message_id),
-        _U32.pack(RequestType.PREDICT),
-        *_sized([message.input_type, len(message.inputs)], message.inputs),
+        _PREDICT,
+        *_sized((message.input_type, len(message.inputs)), message.inputs),
     ]
 
 
 def decode_from_container(frames: Sequence[bytes]) -> FromContainer:
     """Read what a container sent; WireError if it is no such message."""
-    _delimiter(frames)
-    kind = _u32(frames, 1)
-    if kind == MessageType.HEARTBEAT:
+    kind = _frame(frames, 1)
+    if kind == _CONTENT:
+        _kind, message_id, _size = _RESPONSE_HEAD.read(frames)
+        outputs = frames[5:]
+        _check_sizes(frames[3:], (len(outputs),), outputs)
+        return Response(message_id, outputs)
+    if kind == _HEARTBEAT:
         _count(frames, 2)
+        _HEAD.read(frames)
         return Heartbeat()
-    if kind == MessageType.NEW_CONTAINER:
+    if kind == _NEW_CONTAINER:
         _count(frames, 6)
-        return Hello(
-            _text(frames, 2), _text(frames, 3), _input_type(_decimal(frames, 4)), _u32(frames, 5)
-        )
-    if kind == MessageType.CONTAINER_CONTENT:
-        return Response(_u32(frames, 2), _payload(frames, header_at=3, leading=1))
-    raise WireError(f"unknown message type: {kind}")
+        _HEAD.read(frames)
+        input_type = _input_type(_decimal(frames, 4))
+        return Hello(_text(frames, 2), _text(frames, 3), input_type, _u32(frames, 5))
+    raise WireError(f"unknown message type: {kind!r}")
 
 
 def decode_from_frontend(frames: Sequence[bytes]) -> FromFrontend:
@@ -191,48 +201,61 @@ def decode_from_frontend(frames: Sequence[bytes]) -> FromFrontend:
 
     A message of another RPC version decodes by the rules of version 3 and says its version.
     """
-    _delimiter(frames)
-    version = _u32(frames, 1)
-    kind = _u32(frames, 2)
-    if kind == MessageType.HEARTBEAT:
-        _count(frames, 4)
-        reply = _u32(frames, 3)
-        if reply not in tuple(HeartbeatType):
-            raise WireError(f"unknown heartbeat type: {reply}")
-        return HeartbeatReply(HeartbeatType(reply), version)
-    if kind == MessageType.CONTAINER_CONTENT:
-        request = _u32(frames, 4)
+    kind = _frame(frames, 2)
+    if kind == _CONTENT:
+        version, _kind, message_id, request, _size = _PREDICT_HEAD.read(frames)
         if request != RequestType.PREDICT:
             raise WireError(f"unknown request type: {request}")
-        inputs = _payload(frames, header_at=5, leading=2)
-        input_type = _input_type(_U64.unpack_from(frames[6], 0)[0])
-        return Predict(_u32(frames, 3), input_type, inputs, version)
-    raise WireError(f"unknown message type: {kind}")
+        header, inputs = _frame(frames, 6), frames[7:]
+        if len(header) < _U64.size:
+            raise WireError(f"a header of {len(header)} bytes has no input type")
+        (number,) = _U64.unpack_from(header)
+        _check_sizes(frames[5:], (number, len(inputs)), inputs)
+        return Predict(message_id, _input_type(number), inputs, version)
+    if kind == _HEARTBEAT:
+        _count(frames, 4)
+        version, _kind, reply = _REPLY_HEAD.read(frames)
+        if reply >= len(_HEARTBEAT_TYPES):
+            raise WireError(f"unknown heartbeat type: {reply}")
+        return HeartbeatReply(_HEARTBEAT_TYPES[reply], version)
+    raise WireError(f"unknown message type: {kind!r}")
 
 
-def _sized(leading: list[int], payload: Sequence[bytes]) -> list[bytes]:
-    """Give the frames header length, header and payload; the header ends with each size."""
+class _Head:
+    """A message's first frames, read at once: the empty delimiter, then numbers of fixed size."""
+
+    def __init__(self, codes: str) -> None:
+        self._form = struct.Struct(f"<{codes}")
+        self._sizes = [0, *(struct.calcsize(f"<{code}") for code in codes)]
+
+    def read(self, frames: Sequence[bytes]) -> tuple[int, ...]:
+        """Give the numbers; WireError if a frame has not its size."""
+        head = frames[: len(self._sizes)]
+        sizes = list(map(len, head))
+        if sizes != self._sizes:
+            raise WireError(f"frames of {sizes} bytes, not {self._sizes}")
+        return self._form.unpack(b"".join(head))
+
+
+_HEAD = _Head("I")  # message type
+_RESPONSE_HEAD = _Head("IIQ")  # message type, message id, size of the header
+_REPLY_HEAD = _Head("III")  # RPC version, message type, heartbeat type
+_PREDICT_HEAD = _Head("IIIIQ")  # RPC version, message type, message id, request type, size
+
+
+def _sized(leading: tuple[int, ...], payload: Sequence[bytes]) -> list[bytes]:
+    """Give the frames header size, header and payload; the header ends with each size."""
     fields = (*leading, *map(len, payload))
     header = struct.pack(f"<{len(fields)}Q", *fields)
     return [_U64.pack(len(header)), header, *payload]
 
 
-def _payload(frames: Sequence[bytes], *, header_at: int, leading: int) -> Sequence[bytes]:
-    """Read what _sized wrote: the payload, checked against every number of the header."""
-    announced = _fixed(frames, header_at, _U64)
-    header = _frame(frames, header_at + 1)
-    if len(header) != announced or len(header) % 8 or len(header) < 8 * leading:
-        raise WireError(f"a header of {len(header)} bytes, announced as {announced}")
-    fields = struct.unpack(f"<{len(header) // 8}Q", header)
-    sizes = fields[leading:]
-    payload = frames[header_at + 2 :]
-    count = fields[leading - 1]
-    if not len(sizes) == len(payload) == count:
-        raise WireError(f"{count} items announced, {len(sizes)} sizes, {len(payload)} frames")
-    for size, frame in zip(sizes, payload):
-        if size != len(frame):
-            raise WireError(f"a frame of {len(frame)} bytes, announced as {size}")
-    return payload
+def _check_sizes(
+    frames: Sequence[bytes], leading: tuple[int, ...], payload: Sequence[bytes]
+) -> None:
+    """See that these frames are what _sized makes of a payload: every number is redundant."""
+    if list(frames) != _sized(leading, payload):
+        raise WireError("the header does not fit the frames that follow it")
 
 
 def _frame(frames: Sequence[bytes], at: int) -> bytes:
@@ -241,15 +264,11 @@ def _frame(frames: Sequence[bytes], at: int) -> bytes:
     return frames[at]
 
 
-def _fixed(frames: Sequence[bytes], at: int, form: struct.Struct) -> int:
-    frame = _frame(frames, at)
-    if len(frame) != form.size:
-        raise WireError(f"frame {at} has {len(frame)} bytes, not {form.size}")
-    return int(form.unpack(frame)[0])
-
-
 def _u32(frames: Sequence[bytes], at: int) -> int:
-    return _fixed(frames, at, _U32)
+    frame = _frame(frames, at)
+    if len(frame) != _U32.size:
+        raise WireError(f"frame {at} has {len(frame)} bytes, not {_U32.size}")
+    return int(_U32.unpack(frame)[0])
 
 
 def _text(frames: Sequence[bytes], at: int) -> str:
@@ -267,14 +286,9 @@ def _decimal(frames: Sequence[bytes], at: int) -> int:
 
 
 def _input_type(number: int) -> InputType:
-    if number not in tuple(InputType):
+    if number >= len(_INPUT_TYPES):
         raise WireError(f"unknown input type: {number}")
-    return InputType(number)
-
-
-def _delimiter(frames: Sequence[bytes]) -> None:
-    if not frames or frames[0] != _EMPTY:
-        raise WireError("no empty frame first")
+    return _INPUT_TYPES[number]
 
 
 def _count(frames: Sequence[bytes], expected: int) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from filelock import FileLock
 
 from imagesmith.base import debian, tree
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import layout, oci
+from imagesmith.image.find import damaged
 from imagesmith.image.layer import write_layer
+from imagesmith.store import locked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,14 +36,19 @@ def make(store: Store, python: str, progress: Progress) -> oci.Image:
 
     Raises ImagesmithError: build.base…, build.bytecode, or reach.base.
     """
-    with tempfile.TemporaryDirectory(prefix="imagesmith-base-") as folder:
-        packages = debian.fetch(python, Path(folder))
-        root = Path(folder, "root")
-        used = tree.lay_out(packages, python, root)
-        layer = write_layer(store, tree.members(root), f"Debian {debian.SUITES[python]}")
-    config = _config(python, used)
-    image = oci.assemble(store, f"{NAME}:{python}", (layer,), config, _CREATED)
-    layout.put(store.root, image)
+    try:
+        with tempfile.TemporaryDirectory(prefix="imagesmith-base-") as folder:
+            packages = debian.fetch(python, Path(folder))
+            root = Path(folder, "root")
+            used = tree.lay_out(packages, python, root)
+            layer = write_layer(store, tree.members(root), f"Debian {debian.SUITES[python]}")
+        config = _config(python, used)
+        image = oci.assemble(store, f"{NAME}:{python}", (layer,), config, _CREATED)
+        layout.put(store.root, image)
+    except OSError as bad:
+        raise store.failure(bad) from bad
+    except ValueError as bad:
+        raise damaged(str(store.root), bad) from bad
     megabytes = layer.blob.size / 1e6
     progress.say("base", f"{image.pinned}: {len(used)} Debian packages, {megabytes:.0f} MB")
     return image
@@ -50,31 +56,52 @@ def make(store: Store, python: str, progress: Progress) -> oci.Image:
 
 def ensure(store: Store, python: str, progress: Progress) -> oci.Image:
     """Give the base for Python X.Y, made if the store lacks it; raises what ``make`` raises."""
-    store.root.mkdir(parents=True, exist_ok=True)
-    with FileLock(store.root / f".base-{python}.lock"):
-        image = find(store, python)
-        return image if image and _is_current(image) else make(store, python, progress)
+    try:
+        with locked(store.root / "bases"):  # so that two commands at once make one base
+            image = _whole(store, python)
+            return image or make(store, python, progress)
+    except OSError as bad:
+        raise store.failure(bad) from bad
 
 
 def find(store: Store, reference: str) -> oci.Image | None:
     """Find a base by name ("closure-base:3.11", "3.11"), by digest, or the one in "oci:DIR".
 
-    Raises ImagesmithError (usage.base) where that folder holds several images.
+    The blobs of one from elsewhere are then in the store, each checked against its digest.
+
+    Raises ImagesmithError: usage.base where that folder holds several images, build.damaged where
+    what is there cannot be read.
     """
-    if reference.startswith("oci:"):
-        return _only(Path(reference.removeprefix("oci:")))
-    name = f"{NAME}:{reference}" if reference in debian.SUITES else reference
-    return layout.find(store.root, name)
+    try:
+        if reference.startswith("oci:"):
+            return _taken(_only(Path(reference.removeprefix("oci:"))), store)
+        return layout.find(store.root, _name(reference))
+    except (ValueError, OSError) as bad:
+        raise damaged(reference, bad) from bad
 
 
 def available(store: Store) -> list[oci.Image]:
-    """Give the closure bases in the store, by name."""
-    return [image for image in layout.images(store.root) if oci.LABEL_BASE in image.config.labels]
+    """Give the closure bases in the store, by name; ImagesmithError (build.damaged)."""
+    try:
+        images = list(layout.images(store.root))
+    except (ValueError, OSError) as bad:
+        raise damaged(str(store.root), bad) from bad
+    return [image for image in images if oci.LABEL_BASE in image.config.labels]
 
 
-def _is_current(image: oci.Image) -> bool:
-    whole = all(image.blob(blob.digest).is_file() for blob in image.descriptors())
-    return whole and image.config.labels.get(LABEL_RECIPE) == _RECIPE
+def _name(reference: str) -> str:
+    return f"{NAME}:{reference}" if reference in debian.SUITES else reference
+
+
+def _whole(store: Store, python: str) -> oci.Image | None:
+    """Give the base in the store if it is there, whole, and of this recipe."""
+    try:
+        image = layout.find(store.root, _name(python))
+    except (ValueError, FileNotFoundError):  # damaged: it is made again
+        return None
+    if image is None or image.config.labels.get(LABEL_RECIPE) != _RECIPE:
+        return None
+    return image if all(store.has(blob.digest) for blob in image.descriptors()) else None
 
 
 def _only(folder: Path) -> oci.Image | None:
@@ -90,6 +117,15 @@ def _only(folder: Path) -> oci.Image | None:
             )
         )
     return images[0] if images else None
+
+
+def _taken(image: oci.Image | None, store: Store) -> oci.Image | None:
+    if image is None:
+        return None
+    for blob in image.descriptors():
+        if not store.has(blob.digest):
+            store.add_file(image.blob(blob.digest), expected=blob.digest)
+    return replace(image, blobs=store.blobs)
 
 
 def _config(python: str, packages: Sequence[debian.Package]) -> oci.ImageConfig:

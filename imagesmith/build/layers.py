@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from imagesmith.findings import Finding, ImagesmithError, error
 from imagesmith.image import oci
-from imagesmith.image.bytecode import base_python, compile_wheel
+from imagesmith.image.bytecode import base_python, compiled
 from imagesmith.image.contents import members
 from imagesmith.image.layer import layer_of
-from imagesmith.image.plan import key
+from imagesmith.image.plan import WheelsLayer, key
 from imagesmith.image.unpack import unpacked
 
 if TYPE_CHECKING:
@@ -23,8 +21,10 @@ if TYPE_CHECKING:
 
     from imagesmith.image.plan import ImagePlan, PlannedLayer
     from imagesmith.progress import Progress
-    from imagesmith.resolve.lock import LockedWheel
     from imagesmith.store import Store
+
+# Layers made at a time; each has some megabytes in flight, whatever the number of cores.
+_AT_A_TIME = min(8, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,13 @@ class LayersBuilder:
     def build(self, plan: ImagePlan) -> oci.Image:
         """Make the image; its blobs are then in the store.
 
-        Raises ImagesmithError: build.wheel, build.store.
+        Raises ImagesmithError: build.wheel, build.file, build.bytecode, build.layer (the base's),
+        build.store.
         """
+        self.store.sweep()
         with (
             self.progress.count("build", "layers", len(plan.layers)) as advance,
-            ThreadPoolExecutor(os.cpu_count()) as pool,
+            ThreadPoolExecutor(_AT_A_TIME) as pool,
         ):
 
             def make(planned: PlannedLayer) -> oci.Layer:
@@ -50,7 +52,10 @@ class LayersBuilder:
                 return layer
 
             layers = (*plan.base.layers, *pool.map(make, plan.layers))
+        try:
             image = oci.assemble(self.store, plan.reference, layers, plan.config, plan.created)
+        except OSError as bad:
+            raise self.store.failure(bad) from bad
         size = sum(layer.blob.size for layer in image.layers)
         self.progress.say("build", f"{len(layers)} layers, {size / 1e6:.1f} MB compressed")
         return image
@@ -59,33 +64,28 @@ class LayersBuilder:
         contents = partial(members, planned, self.store, partial(self._bytecode, base))
         try:
             return layer_of(self.store, key(planned, base), contents, planned.comment)
-        except (ValueError, KeyError, zipfile.BadZipFile) as bad:
-            raise ImagesmithError(
-                error(
-                    "build.wheel",
-                    planned.comment,
-                    f"the layer of {planned.comment} cannot be made: {bad}",
-                    "the wheel is not well-formed: lock another version of it",
-                )
-            ) from bad
+        except (ValueError, FileNotFoundError) as bad:
+            raise ImagesmithError(_refused(planned, bad)) from bad
         except OSError as bad:
-            raise ImagesmithError(_store_failed(self.store, bad)) from bad
+            raise self.store.failure(bad) from bad
 
-    def _bytecode(self, base: oci.Image, wheel: LockedWheel, prefix: str) -> Path:
-        """Compile a wheel with the base's own Python, which lies in its one layer."""
+    def _bytecode(self, base: oci.Image, sources: Path, digest: str, prefix: str) -> Path:
+        """Compile a zip of sources with the base's own Python, which lies in its one layer."""
         root = unpacked(self.store, base.blob(base.layers[0].blob.digest), base.layers[0])
-        return compile_wheel(
+        return compiled(
             self.store,
             base.manifest.digest,
             base_python(root, base.config.labels[oci.LABEL_PYTHON]),
-            self.store.path(wheel.digest),
-            wheel.digest,
+            sources,
+            digest,
             prefix,
         )
 
 
-def _store_failed(store: Store, bad: OSError) -> Finding:
-    remedy = "name another folder with IMAGESMITH_CACHE, or mend this one"
-    if bad.errno == errno.ENOSPC:
-        remedy = "free some space there, or name another folder with IMAGESMITH_CACHE"
-    return error("build.store", store.root, f"the store cannot be written: {bad.strerror}", remedy)
+def _refused(planned: PlannedLayer, bad: Exception) -> Finding:
+    if isinstance(planned, WheelsLayer):
+        code, remedy = "build.wheel", "the wheel is not well-formed: lock another version of it"
+    else:
+        code, remedy = "build.file", "capture again, and leave the bundle alone while it is built"
+    message = f"the layer of {planned.comment} cannot be made: {bad}"
+    return error(code, planned.comment, message, remedy)

@@ -52,6 +52,7 @@ import traceback
 import types
 import uuid
 from collections import ChainMap, deque
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from importlib import metadata
 from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple
@@ -62,6 +63,7 @@ Json = Dict[str, Any]
 MODULES = "/model/modules"  # where the image has the local modules
 ENVIRONMENT = f"/opt/env/lib/python{sys.version_info.major}.{sys.version_info.minor}"
 PROTOCOL = 5
+_DEEPEST = 10  # how far the way to what cannot be pickled is followed
 OLDEST_CLOUDPICKLE = (2, 0)  # the first that can pickle a module by value
 
 
@@ -76,13 +78,33 @@ def main(request_path: str) -> None:
         result = work(request, findings)
     except Stop as stop:
         result = {"findings": [*findings, stop.finding]}
-    with open(os.path.join(request["out"], "result.json"), "w", encoding="utf-8") as file:
-        json.dump(result, file)
+    except OSError as fault:
+        result = {"findings": [*findings, _unreadable(request, fault)]}
+    write_whole(os.path.join(request["out"], "result.json"), json.dumps(result))
     if any(not t.daemon for t in threading.enumerate() if t is not threading.main_thread()):
         # The target's own threads would keep this process for ever.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # the target may have closed or replaced them
+                stream.flush()
         os._exit(0)
+
+
+def write_whole(path: str, text: str) -> None:
+    """Write a file that is whole if it is there: the target's threads may end us at any time."""
+    with open(path + ".partial", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(path + ".partial", path)
+
+
+@contextmanager
+def users_code() -> Iterator[None]:
+    """Run the user's code; a process that it forked ends where it leaves that code."""
+    ours = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != ours:
+            os._exit(0)
 
 
 def work(request: Json, findings: list[Json]) -> Json:
@@ -140,18 +162,23 @@ def warning(code: str, subject: str, message: str, remedy: str) -> Json:
 
 
 def _finding(code: str, severity: str, subject: str, message: str, remedy: str) -> Json:
-    return {
+    texts = {
         "code": code,
         "severity": severity,
         "subject": subject,
         "message": message,
         "remedy": remedy,
     }
+    # A file's name may hold what is no text.
+    return {key: text.encode("utf-8", "backslashreplace").decode() for key, text in texts.items()}
 
 
 def said(exception: BaseException) -> str:
     """Give an exception as one line: its type, and what it says."""
-    text = " ".join(str(exception).split())
+    try:
+        text = " ".join(str(exception).split())
+    except Exception:  # an exception of the user's own, which cannot say what it is
+        text = ""
     return f"{type(exception).__name__}: {text}" if text else type(exception).__name__
 
 
@@ -348,12 +375,26 @@ def _kind() -> str:
 
 def read_distributions(places: Places, findings: list[Json]) -> Iterator[Json]:
     """Describe every distribution; of two with one name, the first on the path counts."""
-    seen: set[str] = set()
+    first: dict[str, Any] = {}
     for distribution in metadata.distributions():
         described = _described(distribution, places, findings)
-        if described and described["name"] not in seen:
-            seen.add(described["name"])
+        if described is None:
+            continue
+        found = described["version"], os.path.realpath(str(distribution.locate_file("")))
+        known = first.setdefault(described["name"], found)
+        if known is found:
             yield described
+        elif known[1] == found[1] and known != found:
+            findings.append(_several(described["name"], known, found))
+
+
+def _several(name: str, first: Any, other: Any) -> Json:
+    return warning(
+        "capture.several-versions",
+        name,
+        f"{first[1]} says that it has {name} {first[0]}, and {other[0]} as well; {first[0]} counts",
+        f"install it anew: pip uninstall {name} until it is gone, then pip install {name}",
+    )
 
 
 def _described(
@@ -367,7 +408,8 @@ def _described(
 
 
 def _describe(distribution: metadata.Distribution, places: Places) -> Json:
-    name, version = distribution.metadata["Name"], distribution.metadata["Version"]
+    known = distribution.metadata  # parsed each time that it is asked for
+    name, version = known["Name"], known["Version"]
     if not name or not version:
         raise ValueError("its metadata lacks %s" % ("a version" if name else "a name"))
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
@@ -376,7 +418,7 @@ def _describe(distribution: metadata.Distribution, places: Places) -> Json:
     return {
         "name": re.sub(r"[-_.]+", "-", name).lower(),
         "version": version,
-        "requires": list(distribution.requires or ()),
+        "requires": known.get_all("Requires-Dist") or list(distribution.requires or ()),
         "modules": _brought(distribution, name, editable),
         "direct_url": _without_secrets(origin["url"]) if "url" in origin else None,
         "editable": editable,
@@ -427,10 +469,12 @@ def _claimed(paths: Iterable[str]) -> set[str]:
 
 def _module_parts(path: str) -> Any:
     """Give a module's file as the parts of its name, or None if it is no module's file."""
+    if not path.endswith(("py", "so", "pyd")):
+        return None
     *folders, base = path.split("/")
     stem, _, suffixes = base.partition(".")
     parts = (*folders, stem)
-    is_module = suffixes.endswith(("py", "so", "pyd")) and all(p.isidentifier() for p in parts)
+    is_module = bool(suffixes) and all(p.isidentifier() for p in parts)
     return parts if is_module and parts != ("__init__",) else None
 
 
@@ -464,10 +508,10 @@ def _above(name: str) -> Iterator[str]:
 
 def _standard_names() -> set[str]:
     if sys.version_info >= (3, 10):
-        return set(sys.stdlib_module_names)
+        return {"__main__", *sys.stdlib_module_names}
     folder = os.path.dirname(os.__file__)
     found = pkgutil.iter_modules([folder, os.path.join(folder, "lib-dynload")])
-    return {*sys.builtin_module_names, *(module.name for module in found)}
+    return {"__main__", *sys.builtin_module_names, *(module.name for module in found)}
 
 
 STANDARD = _standard_names()
@@ -541,9 +585,7 @@ def load(request: Json, owners: Owners) -> Callable[[Any], Any]:
     sys.argv[:] = [request["file"] or request["module"]]
     found = _import_target(request)
     for name in request["attribute"].split("."):
-        if not hasattr(found, name):
-            raise Stop(_no_attribute(request, found, name))
-        found = getattr(found, name)
+        found = _attribute(request, found, name)
     if not callable(found):
         raise Stop(
             error(
@@ -555,6 +597,16 @@ def load(request: Json, owners: Owners) -> Callable[[Any], Any]:
         )
     function: Callable[[Any], Any] = found
     return function
+
+
+def _attribute(request: Json, holder: Any, name: str) -> Any:
+    try:
+        return getattr(holder, name)
+    except AttributeError:
+        raise Stop(_no_attribute(request, holder, name)) from None
+    except Exception as failure:  # a property, or a module's own __getattr__
+        print_traceback(failure)
+        raise Stop(_failed(request, failure)) from None
 
 
 def _refuse_shadow(request: Json, owners: Owners) -> None:
@@ -580,7 +632,8 @@ def _shadow(request: Json, name: str, owner: str) -> Json:
 def _import_target(request: Json) -> Any:
     name = request["module"]
     try:
-        module = importlib.import_module(name)
+        with users_code():
+            module = importlib.import_module(name)
     except KeyboardInterrupt:
         raise
     except BaseException as failure:
@@ -594,11 +647,22 @@ def _import_target(request: Json) -> Any:
     return module
 
 
+def _unreadable(request: Json, fault: OSError) -> Json:
+    return error(
+        "capture.unreadable",
+        fault.filename or request["text"],
+        f"a file that the capture needs cannot be read or written: {said(fault)}",
+        "see that it is there and may be read, and stays while the target is loaded",
+    )
+
+
 def _no_module(request: Json) -> Json:
     return error(
         "capture.no-module",
         request["text"],
-        "there is no module {} in {}, nor in the environment".format(request["module"], sys.prefix),
+        "there is no module {} in {}, nor in the environment {}".format(
+            request["module"], request["root"], sys.prefix
+        ),
         "name the file instead (path/file.py:function), or run imagesmith in the folder it is in",
     )
 
@@ -667,8 +731,7 @@ def dump(request: Json, function: Any, local: str | None, cloudpickle: Any, plac
     except KeyboardInterrupt:
         raise
     except BaseException as failure:
-        path = request["attribute"] + offender(function, make)
-        raise Stop(_unpicklable(request, path, failure)) from None
+        raise Stop(_unpicklable(request, offender(function, make), failure)) from None
     return pickler
 
 
@@ -780,11 +843,13 @@ def _dots(name: str) -> int:
     return len(name) - len(name.lstrip("."))
 
 
-def _unpicklable(request: Json, path: str, failure: BaseException) -> Json:
+def _unpicklable(request: Json, culprit: str, failure: BaseException) -> Json:
     return error(
         "capture.unpicklable",
         request["text"],
-        f"it cannot be pickled: {path} ({said(failure)})",
+        "{} cannot be pickled, because {} ({})".format(
+            request["attribute"], culprit, said(failure)
+        ),
         "make that object inside the function when it is first called, or leave it out",
     )
 
@@ -797,20 +862,22 @@ class _Nowhere:
 
 
 def offender(thing: Any, make: Any) -> str:
-    """Give the way from an object to the part of it that cannot be pickled.
+    """Say which part of an object cannot be pickled: ``its global LOCK is a _thread.lock``.
 
-    ``make`` makes a pickler; the way looks like `` -> global LOCK (_thread.lock)``.
+    ``make`` makes a pickler.
     """
-    way = ""
+    way: list[str] = []
     seen = {id(thing)}
-    while True:
+    while len(way) < _DEEPEST:
         for step, part in _parts(thing):
             if id(part) not in seen and not _pickles(part, make):
                 seen.add(id(part))
-                thing, way = part, way + " -> " + step
+                thing = part
+                way.append(step)
                 break
         else:
-            return f"{way} ({type(thing).__module__}.{type(thing).__qualname__})"
+            break
+    return f"its {' -> '.join(way)} is {_a(thing)}" if way else f"it is {_a(thing)}"
 
 
 def _pickles(thing: Any, make: Any) -> bool:
@@ -828,15 +895,22 @@ def _parts(thing: Any) -> Iterator[Any]:
     if isinstance(thing, types.FunctionType):
         yield from _parts_of_function(thing)
     elif isinstance(thing, types.MethodType):
-        yield from (("its object", thing.__self__), ("its function", thing.__func__))
+        yield from (("object", thing.__self__), ("function", thing.__func__))
     elif isinstance(thing, dict):
-        yield from ((f"item {key!r}", value) for key, value in thing.items())
+        yield from ((f"item {_shown(key)}", value) for key, value in thing.items())
     elif isinstance(thing, (list, tuple, set, frozenset)):
         yield from ((f"item {index}", value) for index, value in enumerate(thing))
     elif isinstance(thing, type):
         yield from (("attribute " + name, value) for name, value in vars(thing).items())
     else:
         yield from (("attribute " + name, v) for name, v in getattr(thing, "__dict__", {}).items())
+
+
+def _shown(key: Any) -> str:
+    try:
+        return f"{key!r:.40}"
+    except Exception:  # an object of the user's own, which cannot say what it is
+        return _a(key)
 
 
 def _parts_of_function(function: types.FunctionType) -> Iterator[Any]:
@@ -941,6 +1015,8 @@ class Needs:
             wanted = self._waiting.popleft()
             if wanted.name in self._known or is_standard(wanted.name):
                 continue
+            if not all(wanted.name.split(".")):  # from … import, above the outermost package
+                continue
             if not (self._follow(wanted.name) or self._claim(wanted.name)):
                 if wanted.optional:
                     continue
@@ -995,7 +1071,16 @@ class Needs:
                 self._copy_of_package(path, source, target)
 
     def _copy_of_package(self, path: str, source: str, target: str) -> None:
-        if not _inside(os.path.realpath(path), [os.path.realpath(source)]):
+        if not _is_text(path):
+            self._findings.append(
+                warning(
+                    "capture.file-name",
+                    path,
+                    f"the name of {path} is not UTF-8, and it is left out",
+                    "give it another name if the function needs it",
+                )
+            )
+        elif not _inside(os.path.realpath(path), [os.path.realpath(source)]):
             self._findings.append(
                 warning(
                     "capture.link-out",
@@ -1028,9 +1113,10 @@ class Needs:
         package = spec.name if _is_package(spec) else spec.name.rpartition(".")[0]
         with open(spec.origin, "rb") as file:
             source = file.read()
+        finder = ImportFinder(spec.name, package)
         try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError) as fault:
+            finder.visit(ast.parse(source))
+        except (SyntaxError, ValueError, RecursionError) as fault:
             self._findings.append(
                 warning(
                     "capture.unreadable-module",
@@ -1039,9 +1125,6 @@ class Needs:
                     f"mend it, or remove the import of {spec.name}",
                 )
             )
-            return
-        finder = ImportFinder(spec.name, package)
-        finder.visit(tree)
         self._waiting.extend(finder.found)
 
 
@@ -1155,10 +1238,11 @@ def answer_samples(request: Json, function: Any, findings: list[Json]) -> Any:
     samples = request["samples"]
     if samples is None:
         return None, []
-    if importlib.util.find_spec("numpy") is None:
-        findings.append(_no_numpy())
+    try:
+        importlib.import_module("numpy")  # the batch needs it, the function perhaps does not
+    except Exception as failure:
+        findings.append(_no_numpy(failure))
         return None, []
-    importlib.import_module("numpy")  # the batch needs it, the function perhaps does not
     ask = Asker(request, function)
     before = set(sys.modules)
     single = [
@@ -1173,11 +1257,12 @@ def answer_samples(request: Json, function: Any, findings: list[Json]) -> Any:
     return {"batch": together, "single": [answer for (answer,) in single]}, called
 
 
-def _no_numpy() -> Json:
+def _no_numpy(failure: Exception) -> Json:
     return warning(
         "capture.no-numpy",
         "numpy",
-        "the environment has no numpy, so the function was not asked about the samples",
+        f"the environment has no numpy, so the function was not asked about the samples"
+        f" ({said(failure)})",
         "install numpy there: the image has it, and answers are then compared",
     )
 
@@ -1198,23 +1283,20 @@ class Asker:
             self._batch.frames_of(values, label), label, self._request["strings"]
         )
         try:
-            answers = _listed(self._function(inputs))
+            with users_code():
+                texts: list[str] = self._batch.outputs_of(self._function(inputs), len(values))
         except KeyboardInterrupt:
             raise
+        except self._batch.OutputError as fault:
+            self._complain(f"verify.{fault.kind}", str(fault), what)
         except BaseException as failure:
             message = f"{self._request['attribute']} raised {said(failure)}"
             self._complain("verify.sample-raised", message, what, failure)
-            return []
-        return self._texts(answers, len(values), what)
-
-    def _texts(self, answers: Any, count: int, what: str) -> list[str]:
-        try:
-            texts: list[str] = self._batch.outputs_of(answers, count)
-            "".join(texts).encode()
-        except (self._batch.OutputError, UnicodeEncodeError) as fault:
-            self._complain(_fault_code(answers, count), str(fault), what)
-            return []
-        return texts
+        else:
+            if _is_text("".join(texts)):
+                return texts
+            self._complain("verify.not-text", "an answer has lone surrogates", what)
+        return []
 
     def _complain(
         self, code: str, message: str, what: str, failure: BaseException | None = None
@@ -1234,17 +1316,13 @@ class Asker:
         )
 
 
-def _listed(answers: Any) -> Any:
-    """Give answers as a list; what is no collection of answers as it is."""
-    if isinstance(answers, (str, bytes)) or not hasattr(answers, "__iter__"):
-        return answers
-    return list(answers)
-
-
-def _fault_code(answers: Any, count: int) -> str:
-    if not isinstance(answers, list):
-        return "verify.not-a-list"
-    return "verify.wrong-count" if len(answers) != count else "verify.not-text"
+def _is_text(text: str) -> bool:
+    """Say whether a string has a UTF-8; an odd file name, with lone surrogates, has not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ samples.json       inputs and the function's own answers, if samples were given
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.capture.environment import Environment
 from imagesmith.findings import Finding, ImagesmithError, error, stop_on_errors
-from imagesmith.names import check_name
+from imagesmith.names import check_input_type, check_name, check_strings
 from imagesmith.store import canonical, folder_whole, sha256, sha256_file
 
 if TYPE_CHECKING:
@@ -46,6 +47,24 @@ class Samples:
 
     inputs: tuple[Any, ...]
     answers: Answers | None
+
+    @classmethod
+    def from_json(cls, data: Any) -> Samples:
+        """Read the data of a bundle's samples.json; ValueError if it is something else."""
+        match data:
+            case {"inputs": list(inputs), "answers": None, **rest} if not rest:
+                return cls(tuple(inputs), None)
+            case {
+                "inputs": list(inputs),
+                "answers": {"batch": list(batch), "single": list(single), **more},
+                **rest,
+            } if not rest and not more:
+                if not all(isinstance(answer, str) for answer in (*batch, *single)):
+                    raise ValueError("an answer is no string")
+                if not len(inputs) == len(batch) == len(single):
+                    raise ValueError("there is not one answer for each input")
+                return cls(tuple(inputs), Answers(tuple(batch), tuple(single)))
+        raise ValueError('it has not the form of a bundle\'s samples: {"inputs", "answers"}')
 
 
 @dataclass(frozen=True)
@@ -116,7 +135,8 @@ def seal(
 
 def is_bundle(folder: Path) -> bool:
     """Say whether a folder is a bundle, whole or damaged."""
-    return (folder / _CAPTURE).is_file()
+    # pathlib's is_file raises where a name is too long or a folder is closed to us.
+    return os.path.isfile(folder / _CAPTURE)  # noqa: PTH113
 
 
 def renamed(capture: Capture, name: str | None, version: str | None) -> Capture:
@@ -132,7 +152,8 @@ def renamed(capture: Capture, name: str | None, version: str | None) -> Capture:
 def write(capture: Capture, folder: Path) -> None:
     """Write the bundle of a capture; an older bundle in that folder gives way to it.
 
-    Raises ImagesmithError (publish.occupied) if the folder holds anything else.
+    Raises ImagesmithError: publish.occupied if the folder holds anything else, and
+    publish.unwritable.
     """
     if not _is_free(folder):
         raise ImagesmithError(
@@ -143,8 +164,18 @@ def write(capture: Capture, folder: Path) -> None:
                 "name a new folder, or remove that one yourself",
             )
         )
-    with folder_whole(folder) as beside:
-        fill(capture, beside)
+    try:
+        with folder_whole(folder) as beside:
+            fill(capture, beside)
+    except OSError as fault:
+        raise ImagesmithError(
+            error(
+                "publish.unwritable",
+                folder,
+                f"the bundle cannot be written to {folder}: {fault.strerror}",
+                "name another folder",
+            )
+        ) from fault
 
 
 def fill(capture: Capture, folder: Path) -> None:
@@ -182,6 +213,7 @@ def read(folder: Path) -> Capture:
     """
     try:
         described = json.loads((folder / _CAPTURE).read_bytes())
+        _check_texts(described)
         if described["format"] != _FORMAT:
             raise ValueError(f"it has format {described['format']}, not {_FORMAT}")
         sealed = seal(
@@ -197,7 +229,7 @@ def read(folder: Path) -> Capture:
             samples=_read_samples(folder / _SAMPLES),
         )
         recorded = dict(described["files"])
-    except (OSError, ValueError, KeyError, TypeError) as fault:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as fault:
         raise ImagesmithError(_not_a_bundle(folder, fault)) from fault
     if sealed.files != recorded:
         raise ImagesmithError(_damaged(folder, recorded, sealed.files))
@@ -207,12 +239,21 @@ def read(folder: Path) -> Capture:
 def _read_samples(path: Path) -> Samples | None:
     if not path.is_file():
         return None
-    data = json.loads(path.read_bytes())
-    answers = data["answers"]
-    return Samples(
-        tuple(data["inputs"]),
-        answers and Answers(tuple(answers["batch"]), tuple(answers["single"])),
-    )
+    return Samples.from_json(json.loads(path.read_bytes()))
+
+
+def _check_texts(described: Mapping[str, Any]) -> None:
+    """Raise ValueError, KeyError or TypeError where a text is missing or is not what it may be."""
+    texts = ("name", "version", "target", "input_type", "strings", "cloudpickle")
+    values = [*(described[key] for key in texts), *described["modules"]]
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError("something in it should be a string and is none")
+    _, faults = check_input_type(described["input_type"])
+    faults += check_strings(described["strings"])
+    # A capture that was never named has no name.
+    faults += check_name(described["name"] or "unnamed", described["version"])
+    if faults:
+        raise ValueError("; ".join(fault.message for fault in faults))
 
 
 def _files(folder: Path) -> dict[str, str]:
@@ -242,7 +283,7 @@ def _pretty(data: Any) -> bytes:
 def _is_free(folder: Path) -> bool:
     if not folder.exists():
         return True
-    return folder.is_dir() and ((folder / _CAPTURE).is_file() or not any(folder.iterdir()))
+    return folder.is_dir() and (is_bundle(folder) or not any(folder.iterdir()))
 
 
 def _not_a_bundle(folder: Path, fault: Exception) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
@@ -11,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 from imagesmith.findings import ImagesmithError, error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from packaging.requirements import Requirement
+    from collections.abc import Iterable, Iterator, Mapping
 
 OLDEST = (3, 8)
 _TOOL = "imagesmith"
@@ -40,10 +39,10 @@ class Distribution:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Distribution:
-        """Read what as_json gave; TypeError if it is something else."""
-        return cls(
-            **{**data, "requires": tuple(data["requires"]), "modules": tuple(data["modules"])}
-        )
+        """Read what as_json gave; KeyError or TypeError if it is something else."""
+        requires, modules = tuple(data["requires"]), tuple(data["modules"])
+        _check_texts(data["name"], data["version"], *requires, *modules)
+        return cls(**{**data, "requires": requires, "modules": modules})
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Environment:
     """An interpreter and what is installed for it.
 
     ``python`` is the full version, ``platform`` sysconfig's name of the platform, ``glibc`` X.Y or
-    None, ``kind`` one of venv, virtualenv, conda and system.
+    None, ``kind`` one of venv, virtualenv, conda and system. ``distributions`` have each name once.
     """
 
     python: str
@@ -64,6 +63,7 @@ class Environment:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Environment:
         """Read what as_json gave; KeyError or TypeError if it is something else."""
+        _check_texts(data["python"], data["platform"], data["kind"])
         return cls(
             **{**data, "distributions": tuple(map(Distribution.from_json, data["distributions"]))}
         )
@@ -73,8 +73,37 @@ class Environment:
         return asdict(self)
 
     def providers(self, module: str) -> tuple[Distribution, ...]:
-        """Give the distributions that bring an import name (as Capture.modules has them)."""
-        return tuple(d for d in self.distributions if module in d.modules and not d.editable)
+        """Give the distributions that an import name comes from.
+
+        They are those whose modules cover the longest part of its dotted name: all of them, if
+        several do, since each may hold some of its files. A bare namespace (``google``) comes from
+        whatever puts something into it.
+        """
+        covered = [_covered(module, d.modules) for d in self.distributions]
+        longest = max(covered, default=0)
+        if longest:
+            pairs = zip(self.distributions, covered, strict=True)
+            return tuple(d for d, length in pairs if length == longest)
+        below = module + "."
+        return tuple(d for d in self.distributions if any(m.startswith(below) for m in d.modules))
+
+    def closure(self, names: Iterable[str], markers: Mapping[str, str]) -> tuple[Distribution, ...]:
+        """Give the distributions of these names and all that they require, sorted by name.
+
+        ``markers`` are the values of PEP 508's environment markers where it is to hold; those that
+        are not given are this machine's.
+        """
+        known = {d.name: d for d in self.distributions}
+        # Keyed with extras, because an extra brings requirements of its own.
+        waiting = [(name, "") for name in names]
+        seen = set(waiting)
+        while waiting:
+            name, extra = waiting.pop()
+            if name in known:
+                new = set(_required(known[name], {**markers, "extra": extra})) - seen
+                seen |= new
+                waiting += new
+        return tuple(known[name] for name in sorted({name for name, _ in seen} & known.keys()))
 
     def without_tool(self, modules: Iterable[str]) -> Environment:
         """Leave out what is there only because imagesmith is installed in this environment.
@@ -82,43 +111,43 @@ class Environment:
         That is imagesmith and what it requires, unless the user asked for it by name, something
         else requires it, or it brings one of ``modules``.
         """
-        known = {d.name: d for d in self.distributions}
-        if _TOOL not in known:
+        names = {d.name for d in self.distributions}
+        if _TOOL not in names:
             return self
+        minor = ".".join(self.python.split(".")[:2])
+        markers = {"python_version": minor, "python_full_version": self.python}
         wanted = {d.name for module in modules for d in self.providers(module)}
-        of_tool = self._closure({_TOOL})
-        others = self._closure((known.keys() - of_tool) | wanted | self._requested())
-        kept = known.keys() - (of_tool - others)
+        requested = {d.name for d in self.distributions if d.requested and d.name != _TOOL}
+        of_tool = {d.name for d in self.closure({_TOOL}, markers)}
+        others = {d.name for d in self.closure((names - of_tool) | wanted | requested, markers)}
+        kept = names - (of_tool - others)
         return replace(self, distributions=tuple(d for d in self.distributions if d.name in kept))
 
-    def _requested(self) -> set[str]:
-        return {d.name for d in self.distributions if d.requested and d.name != _TOOL}
 
-    def _closure(self, names: Iterable[str]) -> set[str]:
-        """Give these distributions and all that they require, as far as it is installed."""
-        known = {d.name: d for d in self.distributions}
-        reached: set[tuple[str, str]] = set()
-        waiting = [(name, "") for name in names]
-        while waiting:
-            name, extra = waiting.pop()
-            if (name, extra) in reached or name not in known:
-                continue
-            reached.add((name, extra))
-            for needed in self._required(known[name], extra):
-                waiting += [(_name(needed), one) for one in ("", *needed.extras)]
-        return {name for name, _ in reached}
+def _check_texts(*values: Any) -> None:
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError("a text of the environment is none")
 
-    def _required(self, distribution: Distribution, extra: str) -> Iterable[Requirement]:
-        from packaging.requirements import InvalidRequirement, Requirement
 
-        place = {"python_version": _minor(self.python), "python_full_version": self.python}
-        for line in distribution.requires:
-            try:
-                requirement = Requirement(line)
-            except InvalidRequirement:  # an old upload: what it meant, nobody can say
-                continue
-            if not requirement.marker or requirement.marker.evaluate({**place, "extra": extra}):
-                yield requirement
+def _covered(module: str, provided: Iterable[str]) -> int:
+    """Give the length of the longest provided name that is the module or a parent of it."""
+    return max((len(m) for m in provided if f"{module}.".startswith(f"{m}.")), default=0)
+
+
+def _required(distribution: Distribution, markers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Give what a distribution requires: names, and names with each extra that is asked for."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    for line in distribution.requires:
+        try:
+            requirement = Requirement(line)
+            applies = requirement.marker is None or requirement.marker.evaluate(markers)
+        except ValueError:  # an upload older than PEP 508: what it meant, nobody can say
+            continue
+        if applies:
+            name = canonicalize_name(requirement.name)
+            yield from ((name, extra) for extra in ("", *requirement.extras))
 
 
 def interpreter(env: str, environ: Mapping[str, str]) -> Path:
@@ -132,7 +161,8 @@ def interpreter(env: str, environ: Mapping[str, str]) -> Path:
         prefix = environ.get("VIRTUAL_ENV") or environ.get("CONDA_PREFIX") or ""
         if not prefix:
             return Path(sys.executable)
-    found = next(filter(Path.is_file, _candidates(Path(prefix))), None)
+    # pathlib's is_file raises where a name is too long or a folder is closed to us.
+    found = next(filter(os.path.isfile, _candidates(Path(prefix))), None)
     if found is None:
         raise ImagesmithError(
             error(
@@ -174,13 +204,3 @@ def _check_age(python: Path) -> None:
                 "make the environment with Python {}.{} or later".format(*OLDEST),
             )
         )
-
-
-def _name(requirement: Requirement) -> str:
-    from packaging.utils import canonicalize_name
-
-    return str(canonicalize_name(requirement.name))
-
-
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])

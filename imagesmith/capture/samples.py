@@ -1,10 +1,14 @@
-"""The samples: a JSON list of inputs, each what ``input`` takes in Clipper's REST."""
+"""The samples: a JSON list of inputs, each what ``input`` takes in Clipper's REST.
+
+Where the answers are known, it is the samples.json of a bundle.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
+from imagesmith.capture.bundle import Samples
 from imagesmith.findings import Finding, ImagesmithError, error
 from imagesmith.runtime.batch import InputError, frames_of
 
@@ -12,31 +16,38 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def load(path: Path, label: str) -> tuple[Any, ...]:
+def load(path: Path, label: str) -> Samples:
     """Read a file of samples of this input type (``label``: bytes, integers, floats, …).
 
-    Raises ImagesmithError (usage.samples) where the file is not there, not JSON, not a list, empty
-    or holds an item of another type.
+    A list has no answers, a bundle's samples.json may have them. Raises ImagesmithError
+    (usage.samples) where the file is not there, not JSON, neither of the two, empty or holds an
+    item of another type.
     """
     try:
-        values = json.loads(path.read_bytes())
-        _check(values, label)
+        samples = _read(json.loads(path.read_bytes()))
+        frames_of(samples.inputs, label)
     except OSError as fault:
         raise ImagesmithError(_bad(path, f"cannot be read: {fault.strerror}")) from fault
     except json.JSONDecodeError as fault:
         reason = f"is not JSON: {fault.msg} at line {fault.lineno}, column {fault.colno}"
         raise ImagesmithError(_bad(path, reason)) from fault
+    except RecursionError as fault:
+        raise ImagesmithError(_bad(path, "is nested too deeply")) from fault
     except ValueError as fault:
         raise ImagesmithError(_bad(path, f"is not a list of {label}: {fault}")) from fault
-    return tuple(values)
+    return samples
 
 
-def _check(values: Any, label: str) -> None:
-    if not isinstance(values, list):
-        raise InputError(f"it holds one {type(values).__name__}")
-    if not values:
+def _read(data: Any) -> Samples:
+    if isinstance(data, dict):
+        samples = Samples.from_json(data)
+    elif isinstance(data, list):
+        samples = Samples(tuple(data), None)
+    else:
+        raise InputError(f"it holds one {type(data).__name__}")
+    if not samples.inputs:
         raise InputError("it is empty")
-    frames_of(values, label)
+    return samples
 
 
 def _bad(path: Path, reason: str) -> Finding:

@@ -28,7 +28,7 @@ from imagesmith.findings import (
     stop_on_errors,
     warning,
 )
-from imagesmith.names import check_input_type, check_name
+from imagesmith.names import check_input_type, check_name, check_strings
 from imagesmith.runtime import batch
 from imagesmith.store import canonical, key_of, sha256_file
 
@@ -42,7 +42,9 @@ _T = TypeVar("_T")
 
 _AGENT = Path(__file__).with_name("agent.py")
 _KIND = "captures"
+_FORMAT = 2  # of what is remembered of a capture, and of the findings that are made here
 _RTOL = 1e-6
+_LOG = 100_000  # bytes
 
 
 def capture(
@@ -106,7 +108,7 @@ class _Order:
     @property
     def key(self) -> str:
         """What a capture is remembered under; how it is named makes no difference to it."""
-        return key_of(self.request(Path()), str(self.python), sha256_file(_AGENT))
+        return key_of(_FORMAT, self.request(Path()), str(self.python), sha256_file(_AGENT))
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def _check(
 ) -> _Order:
     """Check everything that can be checked without running the user's code, and all at once."""
     kind, findings = check_input_type(input_type)
-    findings += check_name(name, version)
+    findings += [*check_name(name, version), *check_strings(strings)]
 
     def attempt(make: Callable[[], _T]) -> _T | None:
         try:
@@ -139,13 +141,14 @@ def _check(
 
     target = attempt(partial(parse, text, project))
     python = attempt(partial(interpreter, env, os.environ))
-    inputs = None
+    given = None
     if samples_file and kind is not None:
-        inputs = attempt(partial(load, samples_file, kind.label))
+        given = attempt(partial(load, samples_file, kind.label))
     stop_on_errors(findings)
     assert kind is not None
     assert target is not None
     assert python is not None
+    inputs = given.inputs if given else None
     return _Order(target, kind.label, strings, inputs, python, project)
 
 
@@ -168,7 +171,8 @@ def _fresh(order: _Order, store: Store, progress: Progress) -> _Taken:
     with tempfile.TemporaryDirectory(prefix="imagesmith-") as scratch:
         out = Path(scratch, "first")
         result = _run_agent(order, out, progress, pickle_only=False)
-        findings = [*_findings(result), *_batch_dependent(order, result["answers"])]
+        findings = [*_findings(result), *_conda(order, result["environment"]["kind"])]
+        findings += _batch_dependent(order, result["answers"])
         findings += _unsteady(order, out, Path(scratch, "second"), progress)
         taken = _seal(order, out, result)
         kept = _keep(taken, store)
@@ -202,28 +206,39 @@ def _run_agent(
     out.mkdir()
     request = out.with_suffix(".json")
     request.write_bytes(canonical({**order.request(out), "pickle_only": pickle_only}))
-    done = subprocess.run(
-        [order.python, _AGENT, request],
-        cwd=order.project,
-        env=_environ(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    printed = out.with_suffix(".log")
+    # A file and no pipe: a process that the target leaves behind would hold a pipe open for ever.
+    with printed.open("wb") as file:
+        done = subprocess.run(
+            [order.python, _AGENT, request],
+            cwd=order.project,
+            env=_environ(),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    log = _tail(printed)
     try:
         result: dict[str, Any] = json.loads((out / "result.json").read_bytes())
     except FileNotFoundError:
-        raise ImagesmithError(_died(order, done.returncode), log=done.stdout) from None
+        raise ImagesmithError(_died(order, done.returncode), log=log) from None
     findings = _findings(result)
     if any(finding.severity is Severity.ERROR for finding in findings):
-        raise ImagesmithError(*findings, log=done.stdout)
+        raise ImagesmithError(*findings, log=log)
     if not pickle_only:
-        for line in done.stdout.splitlines():
+        for line in log.splitlines():
             progress.say("capture", line)
     return result
+
+
+def _tail(printed: Path) -> str:
+    """Give the end of what was printed; a target may print without end."""
+    with printed.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _LOG))
+        text = file.read(_LOG).decode(errors="replace")
+    return text if size <= _LOG else f"(the last {_LOG} of {size} bytes)\n{text}"
 
 
 def _environ() -> dict[str, str]:
@@ -234,6 +249,18 @@ def _environ() -> dict[str, str]:
 
 def _findings(result: Mapping[str, Any]) -> list[Finding]:
     return [Finding(**{**f, "severity": Severity(f["severity"])}) for f in result["findings"]]
+
+
+def _conda(order: _Order, kind: str) -> Iterator[Finding]:
+    if kind == "conda":
+        yield warning(
+            "capture.conda",
+            order.python,
+            "this is a conda environment, and only what pip knows of it is captured: packages that"
+            " are not Python's own (libraries, compilers, CUDA) are not, and the image gets wheels"
+            " from a package index where conda has packages of its own",
+            "see that verification passes; or capture from a venv with the same versions",
+        )
 
 
 def _batch_dependent(order: _Order, answers: Mapping[str, Any] | None) -> Iterator[Finding]:

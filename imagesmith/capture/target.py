@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import keyword
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagesmith.findings import Finding, ImagesmithError, error
+from imagesmith.names import is_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +34,8 @@ def parse(text: str, project: Path) -> Target:
 
     Raises ImagesmithError: capture.bad-target, capture.no-file.
     """
+    if not is_text(text) or not is_text(str(project)):
+        raise ImagesmithError(_bad(text, f"its path, from {str(project)!r}, is not UTF-8 text"))
     place, colon, attribute = text.rpartition(":")
     if not colon or not place or not all(map(_is_name, attribute.split("."))):
         raise ImagesmithError(_bad(text, "it does not name an object after a colon"))
@@ -43,7 +47,7 @@ def parse(text: str, project: Path) -> Target:
 
 
 def _of_file(text: str, file: Path, attribute: str) -> Target:
-    if not file.is_file():
+    if not os.path.isfile(file):  # noqa: PTH113 (pathlib's raises where a name is too long)
         raise ImagesmithError(
             error(
                 "capture.no-file",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.image.layout import is_layout
+from imagesmith.names import is_text
 from imagesmith.store import key_of, sha256, sha256_file
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Seen:
     def state(self, environ: Mapping[str, str]) -> dict[str, Any] | None:
         """Say what all of it is like now, as JSON data; None where that cannot be told."""
         folder = tree(Path(self.root))
-        if folder is None:
+        if folder is None or not all(map(is_text, (*self.sites, *self.files, *self.variables))):
             return None
         try:
             return {
@@ -62,9 +63,9 @@ def tree(root: Path) -> str | None:
     stamps: dict[str, list[int]] = {}
     for path in _sources(root):
         try:
-            stamps[str(path)] = _stamp(path)
-        except FileNotFoundError:
-            continue  # a link to nothing, or a file that went while we looked
+            stamps[_spelled(path)] = _stamp(path)
+        except OSError:
+            continue  # a link to nothing or in a circle, or a file that went while we looked
         if len(stamps) > _MOST_FILES:
             return None
     return key_of(stamps)
@@ -81,6 +82,7 @@ def _is_aside(folder: Path) -> bool:
     return (
         folder.name.startswith(".")
         or folder.name in _NOT_SOURCES
+        or not os.access(folder, os.X_OK)
         or (folder / "pyvenv.cfg").is_file()
         or (folder / "conda-meta").is_dir()
         or is_layout(folder)
@@ -91,8 +93,17 @@ def _is_aside(folder: Path) -> bool:
 def _site(folder: Path) -> str:
     with os.scandir(folder) as entries:
         return key_of(
-            sorted((e.name, e.stat().st_mtime_ns) for e in entries if e.name.endswith(_METADATA))
+            sorted(
+                (_spelled(Path(entry.name)), entry.stat().st_mtime_ns)
+                for entry in entries
+                if entry.name.endswith(_METADATA)
+            )
         )
+
+
+def _spelled(path: Path) -> str:
+    """Give a path as text that any file can hold: not every file's name is UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _stamp(path: Path) -> list[int]:

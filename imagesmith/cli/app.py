@@ -6,6 +6,7 @@ Whatever is heavy is imported where it is used: ``imagesmith --help`` answers at
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -123,13 +124,13 @@ def lock_command(
     """Lock what a bundle needs for linux-64."""
     from imagesmith import pipeline
     from imagesmith.capture.bundle import read
-    from imagesmith.resolve.lock import write
+    from imagesmith.resolve.files import PYLOCK, write
 
     shop = _workshop(console)
     captured = read(bundle)
     lock = pipeline.lock_for(captured, pipeline.base_for(captured, base, shop), index_url, shop)
     write(lock, folder)
-    return Result(str(folder), {"lock": str(folder), "digest": lock.digest})
+    return Result(str(folder), {"lock": str(folder), "pylock": str(folder / PYLOCK)})
 
 
 @command(app, "build")
@@ -154,14 +155,14 @@ def build_command(
 ) -> Result:
     """Make an image of a function and see that it answers."""
     from imagesmith import pipeline
-    from imagesmith.publish.publisher import publisher
+    from imagesmith.publish.destination import destination
 
     shop = _workshop(console)
-    destination = publisher(output, shop.store)
-    destination.check()
+    publisher = destination(output, shop.store)
+    publisher.check()
     captured = _captured(console, target, name, version, input_type, env, samples, strings)
     wish = pipeline.BuildWish(base, index_url, not no_verify, rtol, not no_compare)
-    image = pipeline.build(captured, wish, destination, shop)
+    image = pipeline.build(captured, wish, publisher, shop)
     return Result(image.pinned, {"image": image.pinned, "digest": image.manifest.digest})
 
 
@@ -197,7 +198,8 @@ def run_command(
 
     shop = _workshop(console)
     endpoints = Endpoints(query=query_port, management=management_port, rpc=rpc_port)
-    serve(_image(image, shop), endpoints, shop.runner, shop.store, console, print)
+    tell = partial(print, flush=True)  # who reads a pipe waits for the line, not for the end
+    serve(_image(image, shop), endpoints, shop.runner, shop.store, console, tell)
     return Result("")
 
 
@@ -268,13 +270,12 @@ def clipper_up_command(
     rpc_port: RpcPort = 7000,
 ) -> Result:
     """Start the embedded Clipper in the background."""
-    from imagesmith.clipper import daemon
     from imagesmith.clipper.endpoints import Endpoints
-    from imagesmith.clipper.local import state_folder
+    from imagesmith.clipper.local import bring_up
 
+    shop = _workshop(console)
     endpoints = Endpoints(query=query_port, management=management_port, rpc=rpc_port)
-    running = daemon.up(endpoints, state_folder(_workshop(console).store))
-    return _listening(running.endpoints)
+    return _listening(bring_up(endpoints, shop.runner, shop.store))
 
 
 @command(clipper_app, "down")

@@ -147,8 +147,8 @@ class Clipper:
     def _query_base(self) -> str:
         if self._query is not None:
             return self._query.rstrip("/")
-        host = urlsplit(self._management).hostname
-        return f"http://{host}:{Endpoints.query}"
+        host = urlsplit(self._management).hostname or ""
+        return f"http://{f'[{host}]' if ':' in host else host}:{Endpoints.query}"
 
     def _predict(self, app: str, key: str, value: Any, version: str | None) -> dict[str, Any]:
         import httpx
@@ -194,8 +194,7 @@ def _refused(url: str, status: int, text: str) -> ImagesmithError:
             "register.refused",
             url,
             f"Clipper refused with {status}: {text}",
-            "change what its words name; 'imagesmith apps' and 'imagesmith models' show what is "
-            "registered",
+            "change what its words name",
         )
     )
 

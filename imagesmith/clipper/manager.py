@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image.plan import READY
+from imagesmith.run.rootfs import Process
 from imagesmith.run.runner import Network
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from imagesmith.store import Store
 
 _KIND = "replicas"
-_LOOK_EVERY = 0.05  # seconds between two looks at the ready file
+# Run inside the replica, where it costs nothing while the model loads.
+_WAIT = f"import os, time\nwhile not os.path.exists('/{READY}'): time.sleep(0.02)"
 
 
 @dataclass(frozen=True)
@@ -45,19 +47,25 @@ class ContainerManager(Protocol):
 
 @dataclass(frozen=True)
 class LocalManager:
-    """Runs replicas on this machine, on the host's network, beside the embedded Clipper."""
+    """Runs replicas on this machine, on the host's network, for one Clipper.
+
+    ``clipper`` is the process of an embedded Clipper, None for any other; a replica is remembered
+    with it, so that it does not outlive it for ever (see ``stop_left_over``).
+    """
 
     runner: Runner
     store: Store
     rpc: tuple[str, int]  # where Clipper takes the hello: host, port
+    clipper: Process | None
     patience: float = 300.0  # seconds; a large model takes its time to load
 
     def start(self, image: Image, model: Model) -> str:
         """Start one replica, remember it, and wait for its ready file."""
         container = self.runner.start(image, env=self._env(model), network=Network.HOST)
-        fact = {"name": model.name, "version": model.version, "rpc": list(self.rpc)}
-        self.store.remember(_KIND, container.id, fact)
         try:
+            clipper = None if self.clipper is None else astuple(self.clipper)
+            fact = {"name": model.name, "version": model.version, "clipper": clipper}
+            self.store.remember(_KIND, container.id, fact)
             self._wait(container, image)
         except BaseException:
             self.stop(container.id)
@@ -66,15 +74,7 @@ class LocalManager:
 
     def stop(self, replica: str) -> None:
         """Stop a replica and forget it."""
-        container = self.runner.attach(replica)
-        if container is not None:
-            container.stop()
-        self.store.forget(_KIND, replica)
-
-    def replicas(self) -> list[str]:
-        """Give the ids of the replicas that were started towards this Clipper."""
-        facts = self.store.recall_all(_KIND)
-        return [replica for replica, fact in facts.items() if fact["rpc"] == list(self.rpc)]
+        _stop(replica, self.runner, self.store)
 
     def _env(self, model: Model) -> Mapping[str, str]:
         host, port = self.rpc
@@ -88,29 +88,69 @@ class LocalManager:
 
     def _wait(self, container: Container, image: Image) -> None:
         """Wait until the frontend has acknowledged the hello: only then is the ready file there."""
-        end = time.monotonic() + self.patience
-        while time.monotonic() < end:
-            if container.status() is not None:
-                lines = container.log().strip().splitlines() or ["it printed nothing"]
-                raise ImagesmithError(
-                    error(
-                        "register.replica-died",
-                        image.reference,
-                        f"the replica ended with status {container.status()}: {lines[-1]}",
-                        "its log above has the whole story; `imagesmith verify` shows the same",
-                    ),
-                    log=container.log(),
-                )
-            if container.execute(["test", "-f", f"/{READY}"], b"", timeout=30).status == 0:
-                return
-            time.sleep(_LOOK_EVERY)
-        raise ImagesmithError(
+        python = image.config.entrypoint[0]
+        try:
+            waited = container.execute([python, "-S", "-c", _WAIT], b"", timeout=self.patience)
+        except TimeoutError as late:
+            raise self._no_hello(container, image) from late
+        if waited.status != 0:
+            _wait_for_end(container)
+            raise replica_died(container, image)
+
+    def _no_hello(self, container: Container, image: Image) -> ImagesmithError:
+        host, port = self.rpc
+        return ImagesmithError(
             error(
                 "register.no-hello",
                 image.reference,
-                f"no Clipper at {self.rpc[0]}:{self.rpc[1]} acknowledged the replica's hello"
-                f" within {self.patience:.0f} s",
+                f"no Clipper at {host}:{port} acknowledged the replica's hello"
+                f" within {self.patience:g} s",
                 "see that the address of Clipper's RPC side (--rpc HOST:PORT) is right",
             ),
             log=container.log(),
         )
+
+
+def _wait_for_end(container: Container) -> None:
+    """Wait for the status of a container that ends: it is known a moment later than that."""
+    end = time.monotonic() + 2.0
+    while container.status() is None and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def replica_died(container: Container, image: Image) -> ImagesmithError:
+    """Say that a replica has ended, in the words of its own last line."""
+    lines = container.log().strip().splitlines() or ["it printed nothing"]
+    return ImagesmithError(
+        error(
+            "register.replica-died",
+            image.reference,
+            f"the replica ended with status {container.status()}: {lines[-1]}",
+            "its log above has the whole story; `imagesmith verify` shows the same",
+        ),
+        log=container.log(),
+    )
+
+
+def stop_all(clipper: Process, runner: Runner, store: Store) -> None:
+    """Stop the replicas of an embedded Clipper."""
+    for replica, fact in store.recall_all(_KIND).items():
+        if fact["clipper"] == list(astuple(clipper)):
+            _stop(replica, runner, store)
+
+
+def stop_left_over(runner: Runner, store: Store) -> None:
+    """Stop the replicas of embedded Clippers that have ended.
+
+    They would look for it for ever, and be taken in by the next one at its address.
+    """
+    for replica, fact in store.recall_all(_KIND).items():
+        if fact["clipper"] is not None and Process(*fact["clipper"]).wait(0):
+            _stop(replica, runner, store)
+
+
+def _stop(replica: str, runner: Runner, store: Store) -> None:
+    container = runner.attach(replica)
+    if container is not None:
+        container.stop()
+    store.forget(_KIND, replica)

@@ -1,6 +1,6 @@
 """The embedded Clipper in one process: both REST frontends and the RPC side, state in memory.
 
-``python -m imagesmith.clipper.server`` prints one line, the JSON of its endpoints, when it
+``python -m imagesmith.clipper.server`` prints one line, the JSON of daemon.Running, when it
 listens, serves until SIGTERM or SIGINT, and then exits with status 0; daemon.py keeps it running.
 """
 
@@ -9,26 +9,28 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import logging
 import signal
 import socket
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
 import zmq
 import zmq.asyncio
 
+from imagesmith.clipper.daemon import Running
 from imagesmith.clipper.dispatch import CHECK_EVERY, SILENCE, Dispatcher
 from imagesmith.clipper.endpoints import Endpoints
 from imagesmith.clipper.management import management_frontend
 from imagesmith.clipper.query import query_frontend
 from imagesmith.clipper.state import State
+from imagesmith.run.rootfs import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from starlette.applications import Starlette
 
@@ -66,6 +68,32 @@ async def serve(
                 (management_frontend(state), management),
                 (query_frontend(state, dispatcher), query),
             )
+
+
+@dataclass(frozen=True)
+class Served:
+    """A Clipper in a thread: where it is; ``ended`` is done before its time if it has failed."""
+
+    endpoints: Endpoints
+    ended: Future[None]
+
+
+@contextlib.contextmanager
+def in_thread(endpoints: Endpoints, **timers: float) -> Iterator[Served]:
+    """Serve in a thread of this process until the block ends; ``timers`` are serve's."""
+    started: Future[Any] = Future()
+    loop = uvloop.new_event_loop()
+    serving = loop.create_task(serve(endpoints, started.set_result, **timers))
+    with ThreadPoolExecutor(1, "clipper") as pool:
+        ended: Future[Any] = pool.submit(loop.run_until_complete, serving)
+        try:
+            wait((started, ended), return_when=FIRST_COMPLETED)
+            if ended.done():
+                ended.result()
+            yield Served(started.result(), ended)
+        finally:
+            loop.call_soon_threadsafe(serving.cancel)
+    loop.close()
 
 
 async def _receive(router: zmq.asyncio.Socket, dispatcher: Dispatcher) -> None:
@@ -143,7 +171,7 @@ async def _serve_until_signalled(endpoints: Endpoints) -> None:
 
 
 def _announce(endpoints: Endpoints) -> None:
-    print(json.dumps(asdict(endpoints)), flush=True)
+    print(Running(Process.of_this(), endpoints).to_json().decode(), flush=True)
 
 
 def _endpoints(arguments: Sequence[str] | None) -> Endpoints:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from imagesmith.findings import ImagesmithError, error
 from imagesmith.store import CHUNK
 
 if TYPE_CHECKING:
@@ -56,17 +57,32 @@ class UnreachableError(Exception):
 
 
 def client() -> httpx.Client:
-    """Open the one HTTP client of a fetch: the system's trust store, the environment's proxies."""
+    """Open the one HTTP client of a fetch: the system's trust store, the environment's proxies.
+
+    Raises ImagesmithError (usage.proxy) where the environment names a proxy that is none.
+    """
     import httpx
 
-    return httpx.Client(
-        verify=ssl.create_default_context(),
-        follow_redirects=True,
-        timeout=httpx.Timeout(_SILENCE, connect=_CONNECT, pool=None),
-        limits=httpx.Limits(max_connections=CONNECTIONS),
-        # A wheel is compressed already, and its digest is that of the file.
-        headers={"Accept-Encoding": "identity"},
-    )
+    try:
+        return httpx.Client(
+            verify=ssl.create_default_context(),
+            follow_redirects=True,
+            timeout=httpx.Timeout(_SILENCE, connect=_CONNECT, pool=None),
+            limits=httpx.Limits(max_connections=CONNECTIONS),
+            # A wheel is compressed already, and its digest is that of the file.
+            headers={"Accept-Encoding": "identity"},
+        )
+    except (ValueError, ImportError, httpx.InvalidURL) as reason:
+        # What it says may hold the proxy's password.
+        raise ImagesmithError(
+            error(
+                "usage.proxy",
+                "proxy",
+                "a proxy that the environment names (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is not the"
+                f" URL of an HTTP proxy ({type(reason).__name__})",
+                "write it as http://HOST:PORT",
+            )
+        ) from reason
 
 
 @contextmanager
@@ -90,10 +106,10 @@ def size(http: httpx.Client, url: str, login: Login) -> int:
         return path.stat().st_size if path.is_file() else 0
     try:
         answer = http.request("HEAD", url, auth=login, timeout=_CONNECT)
-    except httpx.HTTPError as reason:
+    except (httpx.HTTPError, httpx.InvalidURL) as reason:
         raise UnreachableError(str(reason)) from reason
     length = answer.headers.get("Content-Length", "")
-    return int(length) if answer.is_success and length.isdigit() else 0
+    return int(length) if answer.is_success and length.isascii() and length.isdigit() else 0
 
 
 @contextmanager
@@ -117,7 +133,7 @@ def _remote(http: httpx.Client, url: str, login: Login) -> Iterator[Iterable[byt
             if not response.is_success:
                 raise RefusedError(response.status_code)
             yield response.iter_bytes(CHUNK)
-    except httpx.HTTPError as reason:
+    except (httpx.HTTPError, httpx.InvalidURL) as reason:
         raise UnreachableError(str(reason) or type(reason).__name__) from reason
 
 

@@ -1,4 +1,4 @@
-"""Byte code, compiled once for each wheel and base, by the base's own interpreter.
+"""Byte code, compiled once for each archive of sources and base, by the base's own interpreter.
 
 The interpreter runs without a container and without privileges: the unpacked base's loader is
 started with the base's libraries, so neither the host's Python nor its libc takes part.
@@ -72,26 +72,27 @@ def base_python(root: Path, python: str) -> Interpreter:
     return Interpreter((*argv, "-s", "-S", "-B"), env)
 
 
-def compile_wheel(
+def compiled(
     store: Store,
     interpreter_key: str,
     interpreter: Interpreter,
-    wheel: Path,
-    wheel_digest: str,
+    sources: Path,
+    digest: str,
     prefix: str,
 ) -> Path:
-    """Give a zip of a wheel's byte code, its members named by their path in site-packages.
+    """Give a zip of the byte code of a wheel, or another zip of sources, made once for its digest.
 
     ``interpreter_key`` tells interpreters that give different bytes apart; ``prefix`` is the
-    absolute path of site-packages in the image. Left out are test folders, ``*.data``, and sources
-    that do not compile. Raises ImagesmithError (build.bytecode) where the interpreter fails.
+    absolute path in the image below which the sources will lie, "" for its root. Left out are test
+    folders, ``*.data``, and sources that do not compile. Raises ImagesmithError (build.bytecode)
+    where the interpreter fails.
     """
-    key = key_of("bytecode", RECIPE, interpreter_key, wheel_digest, prefix)
+    key = key_of("bytecode", RECIPE, interpreter_key, digest, prefix)
     fact = store.recall("bytecode", key)
     if fact is None or not store.has(fact["digest"]):
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "bytecode.zip"
-            compile_sources(interpreter, wheel, prefix, out)
+            compile_sources(interpreter, sources, prefix, out)
             fact = {"digest": store.add_file(out)}
         store.remember("bytecode", key, fact)
     return store.path(fact["digest"])
@@ -103,14 +104,22 @@ def compile_sources(interpreter: Interpreter, sources: Path, prefix: str, out: P
     Raises ImagesmithError (build.bytecode) where the interpreter fails.
     """
     argv = [*interpreter.argv, str(_SCRIPT), str(sources), prefix, str(out)]
-    done = subprocess.run(argv, env=interpreter.env, capture_output=True, check=False)
+    try:
+        done = subprocess.run(argv, env=interpreter.env, capture_output=True, check=False)
+    except OSError as bad:
+        raise _failed(sources, f"cannot be started: {bad}", "") from bad
     if done.returncode:
-        raise ImagesmithError(
-            error(
-                "build.bytecode",
-                sources.name,
-                f"the base's Python ended with status {done.returncode} while compiling it",
-                "see the log below; if the base cannot run on this host, name another with --base",
-            ),
-            log=done.stderr.decode(errors="replace"),
-        )
+        log = done.stderr.decode(errors="replace")
+        raise _failed(sources, f"ended with status {done.returncode} while compiling it", log)
+
+
+def _failed(sources: Path, what: str, log: str) -> ImagesmithError:
+    return ImagesmithError(
+        error(
+            "build.bytecode",
+            sources.name,
+            f"the base's Python {what}",
+            "see the log below; if the base cannot run on this host, name another with --base",
+        ),
+        log=log,
+    )

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
+from zipfile import ZipFile, ZipInfo
 
+from imagesmith.findings import ImagesmithError
 from imagesmith.image.plan import FilesLayer, PlannedLayer, PrefixLayer, WheelsLayer
 from imagesmith.image.tar import Member, disk_member, file_member, link_member
-from imagesmith.image.wheel import ENVIRONMENT, Site, wheel_members
+from imagesmith.image.wheel import ENVIRONMENT, Site, archives, check_wheel, wheel_members
+from imagesmith.store import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from imagesmith.resolve.lock import LockedWheel
     from imagesmith.store import Store
 
 
 class Compiler(Protocol):
-    """Gives the byte code of a wheel: a zip of .pyc files by their path in site-packages."""
+    """Gives the byte code of a zip of sources: a zip of .pyc files by the same paths."""
 
-    def __call__(self, wheel: LockedWheel, prefix: str) -> Path:
-        """Compile a wheel's sources as they will lie below ``prefix``, an absolute path."""
+    def __call__(self, sources: Path, digest: str, prefix: str) -> Path:
+        """Compile a zip with this digest as it will lie below ``prefix``, absolute or empty."""
 
 
 def members(layer: PlannedLayer, store: Store, compiler: Compiler) -> Iterator[Member]:
@@ -34,7 +38,7 @@ def members(layer: PlannedLayer, store: Store, compiler: Compiler) -> Iterator[M
         case WheelsLayer():
             return _wheels(layer, store, compiler)
         case FilesLayer():
-            return _files(layer)
+            return _files(layer, compiler)
 
 
 def _prefix(layer: PrefixLayer) -> Iterator[Member]:
@@ -49,20 +53,47 @@ def _prefix(layer: PrefixLayer) -> Iterator[Member]:
 
 def _wheels(layer: WheelsLayer, store: Store, compiler: Compiler) -> Iterator[Member]:
     site = Site(layer.python)
+    opened = archives()
     merged: dict[str, Member] = {}
     for wheel in layer.wheels:
-        bytecode = compiler(wheel, f"/{site.packages}")
-        # Where two wheels bring one path, the later by name wins, as with one installed after
-        # the other.
-        for member in wheel_members(store.path(wheel.digest), wheel.filename, site, bytecode):
-            merged[member.path] = member
+        path = store.path(wheel.digest)
+        try:
+            bytecode = _compiled(wheel, path, site, compiler)
+            # Where two wheels bring one path, the later by name wins, as with one installed after
+            # the other.
+            for member in wheel_members(path, wheel.filename, site, bytecode, opened):
+                merged[member.path] = member
+        except ValueError as bad:
+            raise ValueError(f"{wheel.filename}: {bad}") from bad
     return iter(merged.values())
 
 
-def _files(layer: FilesLayer) -> Iterator[Member]:
+def _compiled(wheel: LockedWheel, path: Path, site: Site, compiler: Compiler) -> Path:
+    try:
+        return compiler(path, wheel.digest, f"/{site.packages}")
+    except ImagesmithError:
+        check_wheel(path)  # the interpreter is not to blame for a damaged wheel
+        raise
+
+
+def _files(layer: FilesLayer, compiler: Compiler) -> Iterator[Member]:
     for path, file in layer.files.items():
-        yield disk_member(path, file.path)
+        yield disk_member(path, file.path, digest=file.digest)
     for path, text in layer.texts.items():
         yield file_member(path, text)
     for path, target in layer.links.items():
         yield link_member(path, target)
+    if layer.sources:
+        yield from _byte_code(layer, compiler)
+
+
+def _byte_code(layer: FilesLayer, compiler: Compiler) -> Iterator[Member]:
+    with TemporaryDirectory() as folder:
+        sources = Path(folder, "sources.zip")
+        with ZipFile(sources, "w") as archive:
+            for path, file in sorted(layer.sources.items()):
+                archive.writestr(ZipInfo(path), file.path.read_bytes())
+        compiled = compiler(sources, sha256_file(sources), "")
+    with ZipFile(compiled) as archive:
+        for entry in archive.infolist():
+            yield file_member(entry.filename, archive.read(entry))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import layout, oci
+from imagesmith.runtime.wire import parse_input_type
+from imagesmith.store import CHUNK
 
 if TYPE_CHECKING:
     from imagesmith.store import Store
@@ -28,10 +30,8 @@ def find_image(text: str, store: Store) -> oci.Image:
             image = _in_archive(Path(rest), store)
         else:
             image = layout.find(store.root, text)
-    except (ValueError, KeyError, OSError, tarfile.TarError) as bad:
-        raise ImagesmithError(
-            error("build.damaged", text, f"{text} cannot be read: {bad}", "build the image again")
-        ) from bad
+    except (ValueError, OSError, tarfile.TarError) as bad:
+        raise damaged(text, bad) from bad
     if image is None:
         raise ImagesmithError(
             error(
@@ -47,7 +47,7 @@ def find_image(text: str, store: Store) -> oci.Image:
 def find_model(text: str, store: Store) -> oci.Image:
     """Give the image of a model, as find_image does; usage.image for one that serves none."""
     image = find_image(text, store)
-    if oci.LABEL_MODEL not in image.config.labels:
+    if not _serves(image.config):
         raise ImagesmithError(
             error(
                 "usage.image",
@@ -57,6 +57,29 @@ def find_model(text: str, store: Store) -> oci.Image:
             )
         )
     return image
+
+
+def damaged(text: str, bad: Exception) -> ImagesmithError:
+    """Give the error (build.damaged) for an image that is there but cannot be read."""
+    return ImagesmithError(
+        error(
+            "build.damaged",
+            text,
+            f"{text} cannot be read: {bad}",
+            "build the image again; one from elsewhere is put right by `skopeo copy --format oci"
+            " --override-os linux --override-arch amd64 --dest-compress-format gzip`",
+        )
+    )
+
+
+def _serves(config: oci.ImageConfig) -> bool:
+    try:
+        parse_input_type(config.labels[oci.LABEL_INPUT_TYPE])
+        modules = json.loads(config.labels.get(oci.LABEL_MODULES, "[]"))
+    except (KeyError, ValueError, RecursionError):
+        return False
+    named = {oci.LABEL_MODEL, oci.LABEL_VERSION} <= config.labels.keys()
+    return named and isinstance(modules, list)
 
 
 def _in_layout(rest: str) -> oci.Image | None:
@@ -76,16 +99,27 @@ def _in_archive(file: Path, store: Store) -> oci.Image | None:
     if not file.exists():
         return None
     with tarfile.open(file, "r:") as tar:
+        (named, *more) = _named(tar)
+        if more:
+            raise ValueError(f"it names {1 + len(more)} images, not one")
         for member in tar:
             if member.isfile() and member.name.startswith("blobs/sha256/"):
                 digest = f"sha256:{member.name.rpartition('/')[2]}"
                 _take(tar, member, digest, store)
+    return oci.load(store.blobs, oci.Descriptor.from_dict(named), layout.name_of(named))
+
+
+def _named(tar: tarfile.TarFile) -> list[dict[str, Any]]:
+    try:
         index = tar.extractfile("index.json")
-        entries = json.load(index)["manifests"] if index else []
-    if len(entries) != 1:
-        raise ValueError(f"it names {len(entries)} images, not one")
-    name = entries[0].get("annotations", {}).get(oci.REF_NAME, "")
-    return oci.load(store.blobs, oci.Descriptor.from_dict(entries[0]), name)
+    except KeyError:
+        index = None
+    if index is None:
+        raise ValueError("it has no index.json, so it is no OCI archive")
+    named = layout.entries(index.read())
+    if not named:
+        raise ValueError("it names no image")
+    return named
 
 
 def _take(tar: tarfile.TarFile, member: tarfile.TarInfo, digest: str, store: Store) -> None:
@@ -93,5 +127,5 @@ def _take(tar: tarfile.TarFile, member: tarfile.TarInfo, digest: str, store: Sto
     if source is None or store.has(digest):
         return
     with store.writer(expected=digest) as blob:
-        while chunk := source.read(1 << 20):
+        while chunk := source.read(CHUNK):
             blob.write(chunk)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 RECIPE = 1
 _LEVEL = 6
 _PIECE = 4 << 20
+# Pieces compressed at a time: more than the stream can bring, and a bound for the memory.
+_AHEAD = min(8, os.cpu_count() or 1)
 
 
 def layer_of(
@@ -44,7 +46,7 @@ def layer_of(
 
 def write_layer(store: Store, members: Iterable[Member], comment: str) -> Layer:
     """Write these members as a gzip layer blob into the store."""
-    with store.writer() as blob, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with store.writer() as blob, ThreadPoolExecutor(_AHEAD) as pool:
         gzip = _Gzip(blob, pool)
         write_tar(members, gzip)
         gzip.finish()
@@ -96,7 +98,7 @@ class _Gzip(io.BufferedIOBase):
 
     def _submit(self, piece: bytes) -> None:
         self._pending.append(self._pool.submit(_compress, piece))
-        self._drain(keep=2 * (os.cpu_count() or 1))  # bounds the memory, not the speed
+        self._drain(keep=2 * _AHEAD)
 
     def _drain(self, keep: int) -> None:
         while len(self._pending) > keep:

@@ -22,6 +22,8 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+_INDEXES = (INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
+_LONGEST = 16 << 20  # bytes of a manifest or a config
 REF_NAME = "org.opencontainers.image.ref.name"
 
 # Labels of ours, on bases and on the images made from them.
@@ -49,9 +51,15 @@ class Descriptor:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Descriptor:
-        """Read a descriptor; ValueError or KeyError if it is none."""
-        hex_of(data["digest"])
-        return cls(str(data["mediaType"]), data["digest"], int(data["size"]))
+        """Read a descriptor; ValueError if it is none."""
+        try:
+            media_type, digest, size = data["mediaType"], data["digest"], data["size"]
+        except (KeyError, TypeError):
+            raise ValueError("it holds a descriptor without mediaType, digest and size") from None
+        if not isinstance(media_type, str) or not isinstance(size, int) or size < 0:
+            raise ValueError(f"it holds a descriptor that is none: {data}")
+        hex_of(str(digest))
+        return cls(media_type, digest, size)
 
 
 @dataclass(frozen=True)
@@ -92,15 +100,18 @@ class ImageConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ImageConfig:
-        """Read the ``config`` object of an image's config."""
+        """Read the ``config`` object of an image's config.
+
+        Raises AttributeError or TypeError where it is none.
+        """
         return cls(
             env=dict(entry.partition("=")[::2] for entry in data.get("Env") or ()),
-            entrypoint=tuple(data.get("Entrypoint") or ()),
-            cmd=tuple(data.get("Cmd") or ()),
-            user=data.get("User") or "",
-            working_dir=data.get("WorkingDir") or "/",
-            labels=data.get("Labels") or {},
-            exposed_ports=tuple(data.get("ExposedPorts") or ()),
+            entrypoint=tuple(map(str, data.get("Entrypoint") or ())),
+            cmd=tuple(map(str, data.get("Cmd") or ())),
+            user=str(data.get("User") or ""),
+            working_dir=str(data.get("WorkingDir") or "/"),
+            labels={name: str(value) for name, value in (data.get("Labels") or {}).items()},
+            exposed_ports=tuple(map(str, data.get("ExposedPorts") or ())),
             healthcheck=data.get("Healthcheck"),
         )
 
@@ -166,26 +177,65 @@ def assemble(
 def load(blobs: Path, manifest: Descriptor, reference: str) -> Image:
     """Read an image back from a folder of blobs.
 
-    Raises ValueError where manifest or config are not what their digests say or not an image of
-    ours, and OSError where one is not there.
+    Raises ValueError where manifest or config are not what their digests say, or not those of one
+    OCI image with gzip layers, and OSError where one is not there.
     """
+    _expect(manifest, MANIFEST)
     manifest_json = _verified(blobs, manifest)
-    config_blob = Descriptor.from_dict(manifest_json["config"])
-    config_json = _verified(blobs, config_blob)
-    diff_ids = config_json["rootfs"]["diff_ids"]
-    history = [h for h in config_json.get("history", ()) if not h.get("empty_layer")]
-    comments = [h.get("comment", "") for h in history] or [""] * len(diff_ids)
-    layers = tuple(
-        Layer(Descriptor.from_dict(blob), diff_id, comment)
-        for blob, diff_id, comment in zip(manifest_json["layers"], diff_ids, comments, strict=True)
-    )
-    config = ImageConfig.from_dict(config_json.get("config", {}))
+    try:
+        config_blob = Descriptor.from_dict(manifest_json["config"])
+        _expect(config_blob, CONFIG)
+        config_json = _verified(blobs, config_blob)
+        layers = _layers(manifest_json, config_json)
+        config = ImageConfig.from_dict(config_json.get("config") or {})
+    except (KeyError, TypeError, AttributeError) as bad:
+        raise ValueError(f"its manifest or config is not an image's: {bad}") from bad
     return Image(reference, manifest, layers, config, config_blob, blobs)
 
 
+def _layers(manifest: dict[str, Any], config: dict[str, Any]) -> tuple[Layer, ...]:
+    blobs = [Descriptor.from_dict(blob) for blob in manifest["layers"]]
+    for blob in blobs:
+        _expect(blob, LAYER_GZIP)
+    diff_ids = [str(diff_id) for diff_id in config["rootfs"]["diff_ids"]]
+    for diff_id in diff_ids:
+        hex_of(diff_id)
+    if len(blobs) != len(diff_ids):
+        raise ValueError(f"it has {len(blobs)} layers, but {len(diff_ids)} diff ids")
+    history = [entry for entry in config.get("history") or () if not entry.get("empty_layer")]
+    comments = [str(entry.get("comment") or "") for entry in history]
+    if len(comments) != len(blobs):  # it may be left out, and nothing depends on it
+        comments = [""] * len(blobs)
+    return tuple(map(Layer, blobs, diff_ids, comments))
+
+
+def _expect(blob: Descriptor, media_type: str) -> None:
+    """Refuse what the rest of imagesmith does not read, in words that lead on."""
+    if blob.media_type == media_type:
+        return
+    if blob.media_type in _INDEXES:
+        raise ValueError("it is an index of several platforms; copy the one for linux/amd64 out")
+    raise ValueError(f"it holds {blob.media_type!r} where {media_type!r} should be")
+
+
 def _verified(blobs: Path, blob: Descriptor) -> dict[str, Any]:
-    data = (blobs / hex_of(blob.digest)).read_bytes()
+    path = blobs / hex_of(blob.digest)
+    if path.stat().st_size != blob.size:
+        raise ValueError(f"the blob {blob.digest} is damaged: it has not {blob.size} bytes")
+    if blob.size > _LONGEST:
+        raise ValueError(f"the blob {blob.digest} is too long for a manifest or a config")
+    data = path.read_bytes()
     if sha256(data) != blob.digest:
         raise ValueError(f"the blob {blob.digest} is damaged")
-    parsed: dict[str, Any] = json.loads(data)
+    return json_object(data)
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """Read a JSON object; ValueError if it is none."""
+    try:
+        parsed = json.loads(data)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
+    if not isinstance(parsed, dict):
+        raise ValueError("its JSON is not an object")
     return parsed

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imagesmith.image import oci
+from imagesmith.image import bytecode, oci
 from imagesmith.image.wheel import ENVIRONMENT
+from imagesmith.resolve.files import contents
 from imagesmith.store import canonical, sha256, sha256_file
 
 if TYPE_CHECKING:
@@ -67,12 +68,21 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class FilesLayer:
-    """Files and links by their path in the image: from the disk, or their bytes as they are."""
+    """Files and links by their path in the image: from the disk, or their bytes as they are.
+
+    The Python sources among ``files`` have their byte code beside them: a container could not
+    keep it, and would compile them again at every start.
+    """
 
     comment: str
     files: Mapping[str, SourceFile] = field(default_factory=dict)
     texts: Mapping[str, bytes] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> Mapping[str, SourceFile]:
+        """The Python sources."""
+        return {path: file for path, file in self.files.items() if path.endswith(".py")}
 
 
 PlannedLayer = PrefixLayer | WheelsLayer | FilesLayer
@@ -124,10 +134,7 @@ def _grouped(
 def _lock_layer(lock: Lock) -> FilesLayer:
     return FilesLayer(
         "lock",
-        texts={
-            "opt/imagesmith/pylock.toml": lock.pylock,
-            "opt/imagesmith/requirements.txt": lock.requirements,
-        },
+        texts={f"opt/imagesmith/{name}": data for name, data in contents(lock).items()},
     )
 
 
@@ -207,14 +214,14 @@ def _config(capture: Capture, base: oci.Image) -> oci.ImageConfig:
 
 def key(layer: PlannedLayer, base: oci.Image) -> Any:
     """Give the JSON data that a layer's bytes are a function of."""
+    compiler = [base.manifest.digest, bytecode.RECIPE]  # byte code is the base's interpreter's
     match layer:
         case PrefixLayer():
             return ["prefix", layer.python, layer.executable]
         case WheelsLayer():
-            # The byte code comes from the base's interpreter.
             wheels = [[wheel.filename, wheel.digest] for wheel in layer.wheels]
-            return ["wheels", layer.python, base.manifest.digest, wheels]
+            return ["wheels", layer.python, compiler, wheels]
         case FilesLayer():
             files = {path: file.digest for path, file in layer.files.items()}
             texts = {path: sha256(text) for path, text in layer.texts.items()}
-            return ["files", files, texts, dict(layer.links)]
+            return ["files", compiler if layer.sources else None, files, texts, dict(layer.links)]

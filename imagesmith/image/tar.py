@@ -7,8 +7,12 @@ whose extended headers appear only where a name is too long for ustar.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
+import zipfile
+import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
@@ -33,6 +37,7 @@ class Kind(Enum):
 class Member:
     """One member; ``path`` is relative, with ``/``. ``open`` gives a file's ``size`` bytes.
 
+    Where ``digest`` (``sha256:<hex>``) is known, other bytes are refused when it is written.
     Raises ValueError for a path that could leave the folder that it is unpacked in.
     """
 
@@ -42,15 +47,17 @@ class Member:
     size: int = 0
     open: Callable[[], BinaryIO] | None = None
     target: str = ""
+    digest: str = ""
 
     def __post_init__(self) -> None:
         check_path(self.path)
 
 
 def check_path(path: str) -> None:
-    """Raise ValueError unless a path is relative, normal, and free of control characters."""
+    """Raise ValueError unless a path is relative, normal, and of printable Unicode."""
     parts = path.split("/")
-    if any(part in ("", ".", "..") for part in parts) or any(ord(c) < 32 for c in path):
+    outside = any(part in ("", ".", "..") for part in parts)
+    if outside or any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in path):
         raise ValueError(f"not a path that may go into an image: {path!r}")
 
 
@@ -59,9 +66,10 @@ def file_member(path: str, data: bytes, mode: int = 0o644) -> Member:
     return Member(path, Kind.FILE, mode, len(data), lambda: io.BytesIO(data))
 
 
-def disk_member(path: str, source: Path, mode: int = 0o644) -> Member:
-    """Make a file of what a file on the disk holds."""
-    return Member(path, Kind.FILE, mode, source.stat().st_size, lambda: source.open("rb"))
+def disk_member(path: str, source: Path, mode: int = 0o644, digest: str = "") -> Member:
+    """Make a file of what a file on the disk holds, or has to hold if its digest is given."""
+    size = source.stat().st_size
+    return Member(path, Kind.FILE, mode, size, lambda: source.open("rb"), digest=digest)
 
 
 def folder_member(path: str, mode: int = 0o755) -> Member:
@@ -75,7 +83,10 @@ def link_member(path: str, target: str) -> Member:
 
 
 def write_tar(members: Iterable[Member], out: io.BufferedIOBase) -> None:
-    """Write the members, sorted and with their parent folders; ValueError if two share a path."""
+    """Write the members, sorted and with their parent folders.
+
+    Raises ValueError if two share a path, or the bytes of one are not those that it announced.
+    """
     with tarfile.TarFile(
         fileobj=out, mode="w", format=tarfile.PAX_FORMAT, copybufsize=_COPY
     ) as tar:
@@ -83,8 +94,46 @@ def write_tar(members: Iterable[Member], out: io.BufferedIOBase) -> None:
             if member.open is None:
                 tar.addfile(_header(member))
             else:
-                with member.open() as source:
-                    tar.addfile(_header(member), source)
+                _add_file(tar, member, member.open)
+
+
+def _add_file(tar: tarfile.TarFile, member: Member, opened: Callable[[], BinaryIO]) -> None:
+    with reading(member), opened() as source:
+        content = _Content(source, member)
+        tar.addfile(_header(member), content)
+        content.check()
+
+
+@contextmanager
+def reading(member: Member) -> Iterator[None]:
+    """Raise ValueError where a member, which may come out of a zip, is damaged there."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError) as bad:
+        raise ValueError(f"{member.path!r} cannot be read: {bad}") from bad
+
+
+class _Content(io.BufferedIOBase):
+    """The bytes of a member while they are read; ValueError if they are not as announced."""
+
+    def __init__(self, source: BinaryIO, member: Member) -> None:
+        self._source = source
+        self._member = member
+        self._hash = hashlib.sha256()
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = self._source.read(-1 if size is None else size)
+        if self._member.digest:
+            self._hash.update(data)
+        if size is not None and len(data) < size:
+            raise ValueError(f"{self._member.path!r} is shorter than it should be")
+        return data
+
+    def check(self) -> None:
+        """Raise ValueError if there is more to read, or what was read has another digest."""
+        found = f"sha256:{self._hash.hexdigest()}"
+        if self._source.read(1) or self._member.digest not in ("", found):
+            raise ValueError(f"{self._member.path!r} has changed since it was looked at")
 
 
 def _ordered(members: Iterable[Member]) -> Iterator[Member]:

@@ -6,6 +6,7 @@ Nothing is ever written through a symbolic link, so where one points does not ma
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from imagesmith.findings import Finding, ImagesmithError, error
 from imagesmith.image.tar import check_path
-from imagesmith.store import CHUNK, hex_of
+from imagesmith.store import CHUNK, hex_of, sha256_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +30,17 @@ if TYPE_CHECKING:
 _WHITEOUT = ".wh."  # image-spec, layer.md: a file whose name deletes one of a lower layer
 _SETUID = 0o6000
 _BAD = (ValueError, OverflowError, tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error)
+# What the file system says of members that it cannot hold; the rest is about the store itself.
+_UNFIT = (errno.ENAMETOOLONG, errno.EINVAL, errno.ENOENT, errno.EILSEQ)
 
 
 def unpacked(store: Store, blob: Path, layer: Layer) -> Path:
     """Give the folder that holds a layer, unpacked from its blob if the store lacks it.
 
-    Owners are whoever unpacks; modes and times are the layer's. Raises ImagesmithError
-    (build.layer) where blob or tar are not what their digests say, or a member is refused.
+    Owners are whoever unpacks; modes and times are the layer's. Raises ImagesmithError:
+    build.layer where blob or tar are not what their digests say, or a member is refused;
+    build.store where the store cannot be written. A damaged blob of the store is dropped, so that
+    the next build makes it again.
     """
 
     def make(folder: Path) -> None:
@@ -43,9 +48,16 @@ def unpacked(store: Store, blob: Path, layer: Layer) -> Path:
             with blob.open("rb") as file:
                 _unpack(file, layer, folder)
         except _BAD as bad:
+            if blob == store.path(layer.blob.digest) and sha256_file(blob) != layer.blob.digest:
+                blob.unlink()
             raise ImagesmithError(_refusal(layer, str(bad))) from bad
 
-    return store.folder("layers", hex_of(layer.diff_id), make)
+    try:
+        return store.folder("layers", hex_of(layer.diff_id), make)
+    except OSError as bad:
+        if bad.errno in _UNFIT:
+            raise ImagesmithError(_refusal(layer, str(bad))) from bad
+        raise store.failure(bad) from bad
 
 
 def _unpack(file: BinaryIO, layer: Layer, folder: Path) -> None:
@@ -53,7 +65,7 @@ def _unpack(file: BinaryIO, layer: Layer, folder: Path) -> None:
     with gzip.GzipFile(fileobj=compressed, mode="rb") as plain:
         stream = _Hashed(plain)
         with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as tar:
-            _spread(tar, folder)
+            tree = _spread(tar, folder)
         stream.drain()
     compressed.drain()
     for what, expected, found in (
@@ -62,9 +74,10 @@ def _unpack(file: BinaryIO, layer: Layer, folder: Path) -> None:
     ):
         if found != expected:
             raise ValueError(f"its {what} is {found}, not {expected}")
+    tree.finish()
 
 
-def _spread(tar: tarfile.TarFile, folder: Path) -> None:
+def _spread(tar: tarfile.TarFile, folder: Path) -> _Tree:
     """Write each member below ``folder``; ValueError for one that may not be there."""
     tree = _Tree(folder)
     for member in tar:
@@ -81,7 +94,7 @@ def _spread(tar: tarfile.TarFile, folder: Path) -> None:
             tree.hard_link(path, member.linkname.removeprefix("./"))
         else:
             tree.file(path, cast("BinaryIO", tar.extractfile(member)), member)
-    tree.finish()
+    return tree
 
 
 def _check(member: tarfile.TarInfo, path: str) -> None:

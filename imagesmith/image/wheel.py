@@ -8,26 +8,33 @@ installed projects (RECORD, INSTALLER), entry points. What installing means is P
 from __future__ import annotations
 
 import base64
+import configparser
 import csv
 import hashlib
 import io
 import stat
 import zipfile
+import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from imagesmith.image.tar import Kind, Member, file_member
+from imagesmith.image.tar import Kind, Member, file_member, reading
 from imagesmith.store import CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from installer.sources import WheelFile
 
 ENVIRONMENT = "opt/env"
 _SHEBANG = b"#!python"
+_READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED = 0x1
+# Members are read in the order of their paths, so wheel after wheel: few need be open at a time.
+_OPEN_AT_A_TIME = 16
 
 
 @dataclass(frozen=True)
@@ -47,55 +54,116 @@ class Site:
         return f"/{ENVIRONMENT}/bin/python"
 
     def scheme(self, name: str, distribution: str) -> str:
-        """Give the folder of an installation scheme; KeyError if the wheel names an unknown one."""
-        return {
+        """Give the folder of an installation scheme; ValueError if there is none of that name."""
+        folders = {
             "purelib": self.packages,
             "platlib": self.packages,
             "scripts": f"{ENVIRONMENT}/bin",
             "data": ENVIRONMENT,
             "headers": f"{ENVIRONMENT}/include/site/python{self.python}/{distribution}",
-        }[name]
+        }
+        if name not in folders:
+            raise ValueError(f"it has files of an unknown installation scheme, {name!r}")
+        return folders[name]
 
 
-def wheel_members(wheel: Path, filename: str, site: Site, bytecode: Path) -> Iterator[Member]:
+def archives() -> Callable[[Path], zipfile.ZipFile]:
+    """Give a function that opens zip files and keeps the few open that were asked for last."""
+    return lru_cache(_OPEN_AT_A_TIME)(zipfile.ZipFile)
+
+
+def check_wheel(wheel: Path) -> None:
+    """Raise ValueError where a member of the zip cannot be read as it was written."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError) as damage:
+        raise ValueError(str(damage)) from damage
+    if bad is not None:
+        raise ValueError(f"{bad!r} in it is damaged")
+
+
+def wheel_members(
+    wheel: Path,
+    filename: str,
+    site: Site,
+    bytecode: Path,
+    opened: Callable[[Path], zipfile.ZipFile],
+) -> Iterator[Member]:
     """Give the members that installing a wheel brings, its byte code among them.
 
     ``wheel`` is a file of any name, ``filename`` the wheel's own name, ``bytecode`` a zip of .pyc
-    files by their path below site-packages. Raises ValueError for a wheel whose members would
-    leave the environment, and zipfile.BadZipFile or KeyError for one that is none.
+    files by their path below site-packages, ``opened`` what ``archives`` gives. Raises ValueError
+    for a wheel that is none, or whose members would leave the environment.
     """
+    from installer.exceptions import InstallerError
+
+    try:
+        yield from _installation(wheel, filename, site, bytecode, opened)
+    except KeyError as bad:
+        raise ValueError(bad.args[0]) from bad
+    except (InstallerError, zipfile.BadZipFile, zlib.error, EOFError, csv.Error) as bad:
+        raise ValueError(str(bad)) from bad
+
+
+def _installation(
+    wheel: Path,
+    filename: str,
+    site: Site,
+    bytecode: Path,
+    opened: Callable[[Path], zipfile.ZipFile],
+) -> Iterator[Member]:
     from installer.sources import WheelFile
 
-    archive = zipfile.ZipFile(wheel)
+    archive = opened(wheel)
     archive.filename = filename  # in the store a blob bears its digest; installer reads the name
     source = WheelFile(archive)
     record = source.dist_info_dir + "/RECORD"
-    files = [
-        *(
-            _member(archive, entry, source, site)
-            for entry in archive.infolist()
-            if not entry.is_dir() and entry.filename not in (record, record + ".jws")
-        ),
-        *_scripts(source, site),
-        file_member(f"{site.packages}/{source.dist_info_dir}/INSTALLER", b"imagesmith\n"),
-    ]
-    compiled = [*_bytecode(bytecode, site)]
-    hashes = {path: digest for path, digest, _size in csv.reader(_lines(archive, record))}
-    yield from files
+    # By path, since a zip may hold a name twice; then the last one counts, as when it is unpacked.
+    files: dict[str, Member] = {}
+    for entry in archive.infolist():
+        if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _READABLE:
+            raise ValueError(f"{entry.filename!r} is encrypted, or compressed in an uncommon way")
+        if not entry.is_dir() and entry.filename not in (record, record + ".jws"):
+            member = _member(wheel, entry, source, site, opened)
+            files[member.path] = member
+    files.update((script.path, script) for script in _scripts(source, site))
+    installer = f"{site.packages}/{source.dist_info_dir}/INSTALLER"
+    files[installer] = file_member(installer, b"imagesmith\n")
+    compiled = [*_bytecode(bytecode, site, opened)]
+    yield from files.values()
     yield from compiled
-    yield _record(files, compiled, hashes, f"{site.packages}/{record}", site)
+    hashes = _hashes(archive.read(record).decode())
+    yield _record([*files.values()], compiled, hashes, f"{site.packages}/{record}", site)
 
 
 def _member(
-    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, source: WheelFile, site: Site
+    wheel: Path,
+    entry: zipfile.ZipInfo,
+    source: WheelFile,
+    site: Site,
+    opened: Callable[[Path], zipfile.ZipFile],
 ) -> Member:
     path, scheme = _place(entry.filename, source.distribution, site)
     mode = 0o755 if scheme == "scripts" or (entry.external_attr >> 16) & stat.S_IXUSR else 0o644
     if scheme == "scripts":
-        return file_member(path, _with_shebang(archive.read(entry), site), mode)
+        with opened(wheel).open(entry) as script:  # most are short, some are programs of many MB
+            if script.read(len(_SHEBANG)) == _SHEBANG:
+                _, newline, body = script.read().partition(b"\n")
+                data = b"#!" + site.interpreter.encode() + newline + body
+                return file_member(path, data, mode)
+    return _entry_member(path, mode, wheel, entry, opened)
 
+
+def _entry_member(
+    path: str,
+    mode: int,
+    archive: Path,
+    entry: zipfile.ZipInfo,
+    opened: Callable[[Path], zipfile.ZipFile],
+) -> Member:
     def open_entry() -> BinaryIO:
-        return cast("BinaryIO", archive.open(entry))
+        return cast("BinaryIO", opened(archive).open(entry))
 
     return Member(path, Kind.FILE, mode, entry.file_size, open_entry)
 
@@ -109,31 +177,29 @@ def _place(name: str, distribution: str, site: Site) -> tuple[str, str]:
     return f"{site.scheme(scheme, distribution)}/{path}", scheme
 
 
-def _with_shebang(script: bytes, site: Site) -> bytes:
-    if not script.startswith(_SHEBANG):
-        return script
-    _, newline, body = script.partition(b"\n")
-    return b"#!" + site.interpreter.encode() + newline + body
-
-
 def _scripts(source: WheelFile, site: Site) -> Iterator[Member]:
     from installer.scripts import Script
     from installer.utils import parse_entrypoints
 
     if "entry_points.txt" not in source.dist_info_filenames:
         return
-    for name, module, attribute, section in parse_entrypoints(
-        source.read_dist_info("entry_points.txt")
-    ):
+    text = source.read_dist_info("entry_points.txt")
+    try:
+        points = [*parse_entrypoints(text)]
+    except (AssertionError, configparser.Error) as bad:
+        raise ValueError("its entry_points.txt is not well-formed") from bad
+    for name, module, attribute, section in points:
         script = Script(name, module, attribute, section)
         _, data = script.generate(site.interpreter, "posix")
         yield file_member(f"{site.scheme('scripts', '')}/{name}", data, 0o755)
 
 
-def _bytecode(bytecode: Path, site: Site) -> Iterator[Member]:
-    archive = zipfile.ZipFile(bytecode)
-    for entry in archive.infolist():
-        yield file_member(f"{site.packages}/{entry.filename}", archive.read(entry))
+def _bytecode(
+    bytecode: Path, site: Site, opened: Callable[[Path], zipfile.ZipFile]
+) -> Iterator[Member]:
+    for entry in opened(bytecode).infolist():
+        path = f"{site.packages}/{entry.filename}"
+        yield _entry_member(path, 0o644, bytecode, entry, opened)
 
 
 def _record(
@@ -160,11 +226,13 @@ def _relative(path: str, site: Site) -> str:
 def _hash(member: Member) -> str:
     assert member.open is not None
     digest = hashlib.sha256()
-    with member.open() as file:
+    with reading(member), member.open() as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return "sha256=" + base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
 
 
-def _lines(archive: zipfile.ZipFile, name: str) -> list[str]:
-    return archive.read(name).decode().splitlines()
+def _hashes(record: str) -> dict[str, str]:
+    """Read the hashes in a wheel's RECORD; like pip, pass over rows that say nothing."""
+    rows = csv.reader(io.StringIO(record, newline=""))
+    return {row[0]: row[1] for row in rows if len(row) > 1}

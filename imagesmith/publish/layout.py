@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagesmith.image import layout
-from imagesmith.publish.publisher import failed, occupied
-from imagesmith.store import Store, folder_whole
+from imagesmith.publish.publisher import occupied, writing
+from imagesmith.store import Store, clear_partial, folder_whole, locked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,8 @@ class StorePublisher:
 
     def publish(self, image: Image) -> str:
         """Name the image in the store's index."""
-        layout.put(self.store.root, image)
+        with writing(self.store.root):
+            layout.put(self.store.root, image)
         return "imagesmith's store"
 
 
@@ -38,11 +39,12 @@ class LayoutPublisher:
 
     def check(self) -> None:
         """Raise publish.occupied if the folder holds anything but an OCI layout."""
-        if self.folder.is_dir():
-            if any(self.folder.iterdir()) and not layout.is_layout(self.folder):
-                raise occupied(self.folder, "an OCI layout")
-        elif self.folder.exists():
-            raise occupied(self.folder, "a folder")
+        with writing(self.folder):
+            if self.folder.is_dir():
+                if any(self.folder.iterdir()) and not layout.is_layout(self.folder):
+                    raise occupied(self.folder, "an OCI layout")
+            elif self.folder.exists():
+                raise occupied(self.folder, "a folder")
 
     def publish(self, image: Image) -> str:
         """Copy the blobs that are missing, then name the image in the index.
@@ -50,19 +52,21 @@ class LayoutPublisher:
         A folder that is new appears whole; one that exists gets its index last.
         """
         self.check()
-        try:
-            if layout.is_layout(self.folder):
+        with writing(self.folder):
+            with locked(self.folder.parent):  # two builds may begin the same folder at once
+                is_new = not layout.is_layout(self.folder)
+                if is_new:
+                    clear_partial(self.folder.parent, self.folder.name)
+                    with folder_whole(self.folder) as beside:
+                        _fill(beside, image)
+            if not is_new:
                 _fill(self.folder, image)
-            else:
-                with folder_whole(self.folder) as beside:
-                    _fill(beside, image)
-        except OSError as bad:
-            raise failed(self.folder, bad) from bad
         return f"oci:{self.folder}"
 
 
 def _fill(folder: Path, image: Image) -> None:
     copies = Store(folder)
+    copies.sweep()
     for blob in image.descriptors():
         there = copies.path(blob.digest)
         if not (there.is_file() and there.stat().st_size == blob.size):

@@ -1,15 +1,17 @@
-"""What the pipeline asks of a destination, and how ``--output`` names one."""
+"""What the pipeline asks of a destination, and what destinations have in common."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from imagesmith.findings import ImagesmithError, error
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from imagesmith.image.oci import Image
-    from imagesmith.store import Store
 
 
 class Publisher(Protocol):
@@ -25,31 +27,6 @@ class Publisher(Protocol):
         """
 
 
-def publisher(output: str | None, store: Store) -> Publisher:
-    """Give the destination that ``oci:DIR`` or ``archive:FILE`` names; None is the store.
-
-    Raises ImagesmithError (usage.output) for any other text.
-    """
-    from imagesmith.publish.archive import ArchivePublisher
-    from imagesmith.publish.layout import LayoutPublisher, StorePublisher
-
-    if output is None:
-        return StorePublisher(store)
-    scheme, _, path = output.partition(":")
-    if path and scheme == "oci":
-        return LayoutPublisher(Path(path))
-    if path and scheme == "archive":
-        return ArchivePublisher(Path(path))
-    raise ImagesmithError(
-        error(
-            "usage.output",
-            output,
-            f"{output!r} names no destination",
-            "use oci:DIR for an OCI layout or archive:FILE for an archive",
-        )
-    )
-
-
 def occupied(path: Path, holds: str) -> ImagesmithError:
     """Give the error for a destination that holds something else, which is left untouched."""
     return ImagesmithError(
@@ -62,13 +39,26 @@ def occupied(path: Path, holds: str) -> ImagesmithError:
     )
 
 
-def failed(path: Path, bad: OSError) -> ImagesmithError:
-    """Give the error for a destination that cannot be written."""
-    return ImagesmithError(
-        error(
-            "publish.failed",
-            path,
-            f"{path} cannot be written: {bad.strerror or bad}",
-            "free some space or mend the permissions there, then publish again",
-        )
-    )
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell why a destination cannot be written, or an image cannot be read, as a finding."""
+    try:
+        yield
+    except OSError as bad:
+        raise ImagesmithError(
+            error(
+                "publish.failed",
+                path,
+                f"{path} cannot be written: {bad.strerror or bad}",
+                "free some space or mend the permissions there, then publish again",
+            )
+        ) from bad
+    except ValueError as bad:
+        raise ImagesmithError(
+            error(
+                "publish.damaged",
+                path,
+                f"the image cannot be published at {path}: {bad}",
+                "build the image again; if the place itself is damaged, name another one",
+            )
+        ) from bad

@@ -31,6 +31,7 @@ _UV_VARIABLES = {
     "find-links": ("UV_FIND_LINKS",),
 }
 _PORTS = {"http": 80, "https": 443}
+_SCHEMES = {*_PORTS, "file"}
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,13 @@ def redacted(text: str) -> str:
 def _absolute(place: str) -> str:
     """Make a path a file URL, since the solver runs in another folder."""
     place = re.sub(r"^[\w.-]+=(?=.*:)", "", place)  # uv lets an index bear a name: name=URL
-    if "://" not in place:
-        return Path(place).expanduser().resolve().as_uri()
     try:
-        _origin(place)
-    except ValueError:
+        if "://" not in place:
+            return Path(place).expanduser().resolve().as_uri()
+        scheme, host, _ = _origin(place)
+        if scheme not in _SCHEMES or not (host or scheme == "file"):
+            raise ValueError(place)
+    except (ValueError, RuntimeError):  # the latter for the home of an unknown user
         raise ImagesmithError(
             error(
                 "usage.index-url",
@@ -164,26 +167,35 @@ def _pip_places(environ: Mapping[str, str]) -> Iterator[Path]:
     for folder in reversed(platformdirs.site_config_dir("pip", multipath=True).split(os.pathsep)):
         yield Path(folder) / "pip.conf"
     yield Path("/etc/pip.conf")
-    yield Path.home() / ".pip" / "pip.conf"
+    yield _home() / ".pip" / "pip.conf"
     yield platformdirs.user_config_path("pip", appauthor=False) / "pip.conf"
     yield Path(environ.get("VIRTUAL_ENV") or sys.prefix) / "pip.conf"
     if named:
         yield Path(named)
 
 
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user that this machine knows nothing of, as in many containers
+        return Path("/")
+
+
 def _from_netrc(host: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    path = Path(environ.get("NETRC") or Path.home() / ".netrc")
-    if not host or not path.is_file():
+    path = Path(environ.get("NETRC") or _home() / ".netrc")
+    if not host or not os.path.isfile(path):  # noqa: PTH113 (pathlib's raises on closed folders)
         return None
     try:
         entry = netrc.netrc(path).authenticators(host)
-    except netrc.NetrcParseError as reason:
+    except (netrc.NetrcParseError, UnicodeDecodeError, OSError) as reason:
+        why = reason.msg if isinstance(reason, netrc.NetrcParseError) else type(reason).__name__
+        line = getattr(reason, "lineno", None)
         raise ImagesmithError(
             error(
                 "usage.netrc",
                 path,
-                f"{path} cannot be read: line {reason.lineno} is not as netrc(5) wants it",
-                "mend that line",
+                f"{path} cannot be read: {why}" + (f" (line {line})" if line else ""),
+                "mend it: netrc(5) says how it is written, and who may read it",
             )
         ) from reason
     return (entry[0], entry[2] or "") if entry else None

@@ -55,7 +55,7 @@ def _remembered(question: Question, solver: Solver, store: Store) -> Lock:
     if isinstance(known, str):
         return pylock.parse(known.encode(), question.target)
     lock = pylock.parse(_solve(question, solver), question.target)
-    store.remember(_KIND, key, lock.pylock.decode())
+    store.remember(_KIND, key, pylock.render(lock).decode())
     return lock
 
 

@@ -7,6 +7,7 @@ the capture vanishes by itself.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # the environment has none of its own, so that the same capture gives the same lock on any day.
 _TESTED: Mapping[str, str] = {"numpy": "2.4.6", "pyzmq": "27.3.0"}
 _LAST_NUMPY: Mapping[str, str] = {"3.9": "2.0.2", "3.10": "2.2.6"}  # for Pythons that it left
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?\Z")  # normalised
 
 
 @dataclass(frozen=True)
@@ -39,88 +41,24 @@ def needs(capture: Capture, target: Target, indexes: Indexes) -> Needs:
     """Say what a capture needs of an index.
 
     Findings: ``missing.not-on-index`` for each needed distribution that no index can give,
-    warnings for modules without a distribution and for a distribution that is there twice.
+    warnings for modules without a distribution.
     """
-    installed = _by_name(capture.environment.distributions)
+    environment = capture.environment
     tested = {**_TESTED, "numpy": _LAST_NUMPY.get(target.python, _TESTED["numpy"])}
-    direct = {d.name: d for module in capture.modules for d in providers(module, installed)}
+    direct = {d.name: d for module in capture.modules for d in environment.providers(module)}
     pins = {name: d.version for name, d in direct.items()} | {"cloudpickle": capture.cloudpickle}
-    reached = closure({*direct}, installed, target)
-    liked = closure({*pins, *tested}, installed, target)
+    reached = environment.closure(direct, target.markers)
+    liked = environment.closure({*pins, *tested}, target.markers)
     versions = {**tested, **{d.name: d.version for d in liked if _is_standard(d.version)}}
     return Needs(
         tuple(sorted([*_exact(pins), *(tested.keys() - pins.keys())])),
         tuple(sorted(_exact({k: v for k, v in versions.items() if k not in pins}))),
-        (
-            *_without_provider(capture.modules, installed),
-            *_twice(capture.environment.distributions),
-            *_not_on_index(reached, direct, indexes),
-        ),
+        (*_without_provider(capture), *_not_on_index(reached, direct, indexes)),
     )
 
 
-def providers(module: str, installed: Mapping[str, Distribution]) -> list[Distribution]:
-    """Give the distributions that a module comes from.
-
-    They are those whose modules cover the longest part of its dotted name: all of them, if several
-    do, since each may hold some of its files. A bare namespace (``google``) comes from whatever
-    puts something into it.
-    """
-    covered = {d.name: _covered(module, d.modules) for d in installed.values()}
-    longest = max(covered.values(), default=0)
-    if longest:
-        return [d for d in installed.values() if covered[d.name] == longest]
-    below = module + "."
-    return [d for d in installed.values() if any(m.startswith(below) for m in d.modules)]
-
-
-def closure(
-    names: Collection[str], installed: Mapping[str, Distribution], target: Target
-) -> list[Distribution]:
-    """Give the installed distributions of these names and all they require on the target."""
-    # Keyed with extras, because an extra brings requirements of its own.
-    waiting = [(name, "") for name in sorted(names)]
-    seen = set(waiting)
-    while waiting:
-        name, extra = waiting.pop()
-        if name in installed:
-            new = [n for n in _required(installed[name], extra, target) if n not in seen]
-            seen.update(new)
-            waiting += new
-    return [installed[name] for name in sorted({name for name, _ in seen}) if name in installed]
-
-
-def _required(distribution: Distribution, extra: str, target: Target) -> Iterator[tuple[str, str]]:
-    from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.utils import canonicalize_name
-
-    for text in distribution.requires:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue  # metadata older than PEP 508; here it could only have been a preference
-        marker = requirement.marker
-        if marker is None or marker.evaluate({**target.markers, "extra": extra}):
-            name = canonicalize_name(requirement.name)
-            yield name, ""
-            yield from ((name, wanted) for wanted in sorted(requirement.extras))
-
-
-def _covered(module: str, provided: Iterable[str]) -> int:
-    """Give the length of the longest provided name that is the module or a parent of it."""
-    return max((len(m) for m in provided if f"{module}.".startswith(f"{m}.")), default=0)
-
-
-def _by_name(distributions: Iterable[Distribution]) -> dict[str, Distribution]:
-    """Index by name; of several versions the first counts, as it does for the import system."""
-    found: dict[str, Distribution] = {}
-    for distribution in distributions:
-        found.setdefault(distribution.name, distribution)
-    return found
-
-
 def _is_standard(version: str) -> bool:
-    """Say whether a version is one of PEP 440; no index has another, so none is to be preferred."""
+    """Say whether a version is one of PEP 440; no index has another."""
     from packaging.version import InvalidVersion, Version
 
     try:
@@ -134,30 +72,14 @@ def _exact(versions: Mapping[str, str]) -> list[str]:
     return [f"{name}=={version}" for name, version in versions.items()]
 
 
-def _without_provider(
-    modules: Iterable[str], installed: Mapping[str, Distribution]
-) -> Iterator[Finding]:
-    for module in modules:
-        if not providers(module, installed):
+def _without_provider(capture: Capture) -> Iterator[Finding]:
+    for module in capture.modules:
+        if not capture.environment.providers(module):
             yield warning(
                 "missing.module",
                 module,
                 f"no installed distribution provides the module {module}, so the image has it not",
-                "install it with pip, or pass its source with --include, if the function needs it",
-            )
-
-
-def _twice(distributions: Iterable[Distribution]) -> Iterator[Finding]:
-    versions: dict[str, list[str]] = {}
-    for distribution in distributions:
-        versions.setdefault(distribution.name, []).append(distribution.version)
-    for name, found in sorted(versions.items()):
-        if len(found) > 1:
-            yield warning(
-                "capture.several-versions",
-                name,
-                f"{name} is installed {len(found)} times ({', '.join(found)}); {found[0]} counts",
-                f"remove the others from the environment: pip uninstall {name}",
+                "install what brings it with pip, and capture again, if the function needs it",
             )
 
 
@@ -178,6 +100,8 @@ def _not_on_index(
 
 
 def _why_not(distribution: Distribution, indexes: Indexes) -> str | None:
+    if not _NAME.match(distribution.name) or not _is_standard(distribution.version):
+        return "has a name or a version that the standards (PEP 508, PEP 440) do not allow"
     if distribution.editable:
         return "is an editable installation"
     # conda's packages are built with pip and keep the URL of the folder they were built in.

@@ -9,15 +9,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from imagesmith.findings import Finding, ImagesmithError, error, stop_on_errors
 from imagesmith.resolve.indexes import bare
+from imagesmith.resolve.lock import Lock, LockedWheel
 from imagesmith.resolve.platform import Target
-
-if TYPE_CHECKING:
-    from imagesmith.resolve.lock import Lock, LockedWheel
 
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 _HEAD = """\
@@ -58,8 +56,6 @@ def parse(data: bytes, target: Target) -> Lock:
     without a wheel for the target, missing.hash, missing.url and missing.wheel-name for wheels
     that cannot be trusted or fetched.
     """
-    from imagesmith.resolve.lock import Lock
-
     chosen = [_choose(package, target) for package in _packages(data)]
     stop_on_errors(found for found in chosen if isinstance(found, Finding))
     wheels = [found for found in chosen if not isinstance(found, Finding)]
@@ -88,7 +84,7 @@ def not_a_lock(subject: object, why: str) -> Finding:
 def _document(data: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode())
-    except ValueError as reason:  # of the encoding or of TOML
+    except (ValueError, RecursionError) as reason:  # of the encoding or of TOML
         raise ImagesmithError(not_a_lock("pylock.toml", str(reason))) from reason
 
 
@@ -138,8 +134,6 @@ def _wheel(package: dict[str, Any], entry: dict[str, Any]) -> LockedWheel | Find
     """Read one wheel of a package, or say why it cannot be trusted."""
     from packaging.utils import canonicalize_name
 
-    from imagesmith.resolve.lock import LockedWheel
-
     subject = f"{package['name']}=={package['version']}"
     url = _clean(entry.get("url"))
     if url is None:
@@ -159,12 +153,12 @@ def _clean(url: Any) -> str | None:
     """Give a wheel's URL without anything secret; None if it is none that fetching can take."""
     try:
         cleaned = bare(url) if isinstance(url, str) else ""
-    except ValueError:
+        parts = urlsplit(cleaned)
+        remote = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of a host, or of a port
         return None
-    scheme, netloc, path, _, _ = urlsplit(cleaned)
-    remote = scheme in ("http", "https") and netloc
-    local = scheme == "file" and not netloc
-    return cleaned if (remote or local) and path.strip("/") and _is_plain(cleaned) else None
+    local = parts.scheme == "file" and not parts.netloc
+    return cleaned if (remote or local) and parts.path.strip("/") and _is_plain(cleaned) else None
 
 
 def _names(filename: Any, package: dict[str, Any]) -> bool:

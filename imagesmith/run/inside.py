@@ -138,7 +138,7 @@ def _become_main(spec: dict[str, Any], folder: Path, ready: int) -> None:
             _raise_loopback()
         _mount_all(spec, folder)
         _become(spec, None)
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, OverflowError) as problem:
         os.write(ready, str(problem).encode())
 
 

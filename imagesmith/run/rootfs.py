@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from imagesmith.findings import Finding, ImagesmithError, error
 from imagesmith.image.unpack import unpacked
 from imagesmith.run.runner import Completed, Network
-from imagesmith.store import canonical, folder_whole, write_whole
+from imagesmith.store import canonical, clear_partial, folder_whole, is_stale, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -175,20 +175,23 @@ class RootfsRunner:
         network: Network,
         read_only: bool = False,
     ) -> RootfsContainer:
-        """Start a container; ImagesmithError (build.layer, build.runner) if it cannot."""
+        """Start a container; ImagesmithError (build.layer, build.runner, build.store) if not."""
+        self.sweep()
         layers = [
             unpacked(self._store, image.blob(layer.blob.digest), layer) for layer in image.layers
         ]
         folder = self._folder / secrets.token_hex(6)
         spec = self._spec(image, folder, env, network, read_only)
-        with folder_whole(folder) as beside:
-            _prepare(beside, spec, layers)
         try:
+            with folder_whole(folder) as beside:
+                _prepare(beside, spec, layers)
             return self._launch(image, folder)
-        except BaseException:
+        except BaseException as problem:
             if container := self.attach(folder.name):
                 container.stop(grace=0)
             shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(problem, OSError):
+                raise self._store.failure(problem) from problem
             raise
 
     def attach(self, container_id: str) -> RootfsContainer | None:
@@ -201,17 +204,26 @@ class RootfsRunner:
         return RootfsContainer(folder, keeper, main)
 
     def sweep(self) -> None:
-        """Remove what is left of containers that have ended without being stopped."""
+        """Remove what is left of containers that nobody will stop any more; ``start`` does so.
+
+        That is: one without a network runs no longer than its starter, who alone has a use for it;
+        one that has ended keeps its log for a day; what an interrupted start left goes after a day.
+        """
+        clear_partial(self._folder)
         for spec in self._folder.glob("*/spec.json"):
             with suppress(FileNotFoundError):  # it is being stopped
-                if self._has_ended(spec):
-                    shutil.rmtree(spec.parent, ignore_errors=True)
+                self._sweep(spec)
 
-    def _has_ended(self, spec: Path) -> bool:
+    def _sweep(self, spec: Path) -> None:
+        facts = json.loads(spec.read_bytes())
+        if not Process(*facts["starter"]).wait(0):
+            return
         container = self.attach(spec.parent.name)
-        if container is not None:
-            return container.status() is not None
-        return Process(*json.loads(spec.read_bytes())["starter"]).wait(0)
+        ended = container is None or container.status() is not None
+        if container is not None and facts["network"] == Network.NONE:
+            container.stop(grace=0)
+        elif ended and all(map(is_stale, (spec.parent, *spec.parent.glob("log")))):
+            shutil.rmtree(spec.parent, ignore_errors=True)
 
     @cached_property
     def privilege(self) -> Privilege:

@@ -29,7 +29,7 @@ class Completed:
 
 
 class Container(Protocol):
-    """A started container; it outlives the process that started it until it is stopped."""
+    """A started container; on the host's network it outlives its starter until it is stopped."""
 
     @property
     def id(self) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 RTOL = 1e-6
 _PORT = 7000
 _PATIENCE = 120.0  # seconds until the hello, and for each batch
+_END_IS_KNOWN_IN = 2.0  # seconds after what ran in a container ended with it
 _SHOWN = 3  # mismatches that are spelled out
 
 
@@ -105,7 +106,8 @@ def _probe(container: Container, image: oci.Image, batches: list[list[Any]]) -> 
         "port": _PORT,
         "timeout": _PATIENCE,
     }
-    argv = [image.config.entrypoint[0], "-m", "imagesmith.runtime.probe"]
+    interpreter = (*image.config.entrypoint, *image.config.cmd)[0]
+    argv = [interpreter, "-m", "imagesmith.runtime.probe"]
     limit = _PATIENCE * (2 + len(batches))
     try:
         done = container.execute(argv, canonical(question), timeout=limit)
@@ -118,17 +120,34 @@ def _probe(container: Container, image: oci.Image, batches: list[list[Any]]) -> 
         )
         raise ImagesmithError(finding, log=container.log()) from late
     try:
-        report: dict[str, Any] = json.loads(done.stdout)
-    except ValueError as bad:
+        return _report(done.stdout, batches)
+    except (ValueError, RecursionError) as bad:
         raise ImagesmithError(_unfinished(container, image, done), log=container.log()) from bad
+
+
+def _report(printed: bytes, batches: list[list[Any]]) -> dict[str, Any]:
+    """Read the probe's report; ValueError for what it would not say, since an image may lie."""
+    report = json.loads(printed)
+    if not isinstance(report, dict) or not isinstance(report.get("imports", {}), dict):
+        raise ValueError("not a report")
+    if "error" not in report:
+        answers = report.get("answers")
+        if not isinstance(answers, list) or not all(map(_are_texts, answers)):
+            raise ValueError("not answers")
+        if [len(answer) for answer in answers] != [len(batch) for batch in batches]:
+            raise ValueError("not the answers to what was asked")
     return report
+
+
+def _are_texts(answers: object) -> bool:
+    return isinstance(answers, list) and all(isinstance(answer, str) for answer in answers)
 
 
 def _unfinished(container: Container, image: oci.Image, done: Completed) -> Finding:
     """Say why the probe printed no report: its container died under it, or it could not run."""
-    patience = time.monotonic() + 2.0
+    patience = time.monotonic() + _END_IS_KNOWN_IN
     while container.status() is None and time.monotonic() < patience:
-        time.sleep(0.01)  # the end of a container is known a moment after what ran in it ended
+        time.sleep(0.01)
     if container.status() is not None:
         return _crashed(container, image)
     last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]

@@ -171,3 +171,24 @@ def test_it_is_found_in_a_layout_folder_that_holds_it_alone(store, base, tmp_pat
     with pytest.raises(ImagesmithError) as unclear:
         bases.find(store, f"oci:{tmp_path}")
     assert unclear.value.exit_code is ExitCode.USAGE
+
+
+def test_one_from_elsewhere_that_is_damaged_is_refused(base, tmp_path):
+    layout.put(tmp_path / "layout", base)
+    blobs = tmp_path / "layout" / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    for blob in base.descriptors():
+        (blobs / base.blob(blob.digest).name).symlink_to(base.blob(blob.digest))
+    layer = blobs / base.blob(base.layers[0].blob.digest).name
+    layer.unlink()
+    layer.write_bytes(b"another layer")
+    with pytest.raises(ImagesmithError, match="expected sha256:") as refused:
+        bases.find(Store(tmp_path / "store"), f"oci:{tmp_path}/layout")
+    assert refused.value.findings[0].code == "build.damaged"
+
+
+def test_a_store_that_cannot_be_written_says_so(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(ImagesmithError) as failed:
+        bases.ensure(Store(tmp_path / "file"), "3.11", Silent())
+    assert failed.value.findings[0].code == "build.store"

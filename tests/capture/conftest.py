@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from imagesmith.findings import ImagesmithError
 from imagesmith.store import Store
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
+
+# What the tests' functions use, linked into an environment that is read in no time.
+_USED = ("cloudpickle", "filelock", "installer", "numpy", "packaging", "platformdirs", "rich")
 
 # What the container does, somewhere else and without the sources.
 _LOAD_AND_ASK = """
@@ -57,6 +61,7 @@ class Project:
 
     folder: Path
     store: Store
+    env: Path
     heard: Listener = field(default_factory=Listener)
 
     def write(self, by_path=None, **by_stem):
@@ -71,14 +76,19 @@ class Project:
         """Copy the files of one of the fixtures' folders."""
         shutil.copytree(FIXTURES / fixture, self.folder, dirs_exist_ok=True)
 
-    def capture(self, target, input_type="strings", samples=None, env=sys.prefix, **asked):
+    def capture(self, target, input_type="strings", samples=None, env=None, **asked):
         """Capture; samples are the values themselves."""
         self.heard = Listener()
         file = None
         if samples is not None:
             file = self.folder.parent / "samples.json"
             file.write_text(json.dumps(samples))
-        wish = {"name": "model", "version": None, "input_type": input_type, "env": str(env)}
+        wish = {
+            "name": "model",
+            "version": None,
+            "input_type": input_type,
+            "env": str(env or self.env),
+        }
         return capture(
             target,
             **{**wish, **asked},
@@ -96,20 +106,55 @@ class Project:
         return {finding.code: finding for finding in failed.value.findings}
 
 
-@pytest.fixture
-def project(tmp_path):
-    folder = tmp_path / "project"
-    folder.mkdir()
-    return Project(folder, Store(tmp_path / "store"))
+def new_venv(prefix):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", prefix], check=True)
+    return Venv(prefix)
+
+
+@pytest.fixture(scope="session")
+def lean(tmp_path_factory):
+    """An environment with what the tests' functions use, and little else."""
+    made = new_venv(tmp_path_factory.mktemp("lean") / "venv")
+    for name in (*_USED, "numpy.libs"):
+        for path in Path(sysconfig.get_path("purelib")).glob(f"{name}*"):
+            if path.name == name or path.name.endswith(".dist-info"):
+                (made.site / path.name).symlink_to(path)
+    return made.prefix
 
 
 @pytest.fixture
-def another_project(tmp_path_factory):
+def twice():
+    """Let a capture load its target twice, as it does, to see that it is steady."""
+
+
+@pytest.fixture(autouse=True)
+def once(request, monkeypatch):
+    """Spare the second loading, half of a capture's time, where a test is not about it."""
+    if "twice" not in request.fixturenames:
+        monkeypatch.setattr("imagesmith.capture.take._unsteady", lambda *_: ())
+
+
+@pytest.fixture(scope="session")
+def project_in(lean):
+    """Give a function that makes a project, with a store of its own, in a folder."""
+
+    def make(above, inner="project"):
+        folder = above / inner
+        folder.mkdir(parents=True)
+        return Project(folder, Store(above / "store"), lean)
+
+    return make
+
+
+@pytest.fixture
+def project(project_in, tmp_path):
+    return project_in(tmp_path)
+
+
+@pytest.fixture
+def another_project(project_in, tmp_path_factory):
     """A project in a folder whose path is of another length, with a store of its own."""
-    above = tmp_path_factory.mktemp("quite-another-place")
-    folder = above / "deeper" / "project"
-    folder.mkdir(parents=True)
-    return Project(folder, Store(above / "store"))
+    return project_in(tmp_path_factory.mktemp("quite-another-place"), "deeper/project")
 
 
 @dataclass
@@ -139,9 +184,7 @@ class Venv:
 
 @pytest.fixture
 def venv(tmp_path):
-    prefix = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", prefix], check=True)
-    return Venv(prefix)
+    return new_venv(tmp_path / "venv")
 
 
 @pytest.fixture

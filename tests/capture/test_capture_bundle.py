@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,10 @@ from imagesmith.capture import bundle
 from imagesmith.findings import ImagesmithError
 
 
-@pytest.fixture
-def captured(project):
+@pytest.fixture(scope="module")
+def captured(project_in, tmp_path_factory):
+    """One capture for all tests here; its folder is the store's, and nobody writes to it."""
+    project = project_in(tmp_path_factory.mktemp("captured"))
     project.copy("functions")
     return project.capture("survey.py:predict", samples=["a good day"])
 
@@ -52,6 +55,11 @@ def test_a_bundle_never_takes_the_place_of_anything_else(captured, tmp_path):
     assert refused(bundle.write, captured, tmp_path / "precious.txt").code == "publish.occupied"
 
 
+def test_a_bundle_that_cannot_be_written_is_told(captured, tmp_path):
+    (tmp_path / "file").touch()
+    assert refused(bundle.write, captured, tmp_path / "file/bundle").code == "publish.unwritable"
+
+
 @pytest.mark.parametrize("name", ["func.pkl", "modules/surveys/words.txt", "modules/new.py"])
 def test_a_bundle_that_was_changed_is_refused(captured, tmp_path, name):
     bundle.write(captured, tmp_path / "bundle")
@@ -72,6 +80,34 @@ def test_a_bundle_with_half_an_environment_is_not_a_bundle(captured, tmp_path):
     bundle.write(captured, tmp_path / "bundle")
     (tmp_path / "bundle" / "environment.json").write_text(json.dumps({"python": "3.11.7"}))
     assert refused(bundle.read, tmp_path / "bundle").code == "capture.not-a-bundle"
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("capture.json", {"name": 5}),
+        ("capture.json", {"name": "Not OK"}),
+        ("capture.json", {"modules": [1]}),
+        ("capture.json", {"modules": None}),
+        ("capture.json", {"files": 1}),
+        ("capture.json", {"input_type": "numbers"}),
+        ("capture.json", {"strings": "text"}),
+        ("environment.json", {"python": None}),
+        ("environment.json", {"distributions": [{"name": "alpha"}]}),
+        ("environment.json", {"more": 1}),
+        ("samples.json", {"inputs": None}),
+        ("samples.json", {"answers": {"batch": [], "single": []}}),
+    ],
+)
+def test_a_bundle_that_says_what_none_can_say_is_not_a_bundle(captured, tmp_path, file, change):
+    bundle.write(captured, tmp_path / "bundle")
+    path = tmp_path / "bundle" / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert refused(bundle.read, tmp_path / "bundle").code == "capture.not-a-bundle"
+
+
+def test_a_name_that_is_too_long_for_a_folder_is_no_bundle():
+    assert not bundle.is_bundle(Path("x" * 300))
 
 
 def test_the_version_left_out_is_the_head_of_the_digest(captured):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.capture.environment import interpreter
+from imagesmith.capture.environment import Distribution, Environment, interpreter
 from imagesmith.findings import ImagesmithError
 
 MODEL = "def predict(inputs):\n    return inputs\n"
@@ -44,6 +44,10 @@ def test_without_an_active_environment_the_running_one_is_taken():
 
 def test_a_folder_without_python_is_refused(tmp_path):
     assert refused(tmp_path) == "capture.no-python"
+
+
+def test_a_folder_whose_name_is_too_long_is_refused():
+    assert refused("x" * 5000) == "capture.no-python"
 
 
 def test_a_python_that_does_not_run_is_refused(tmp_path):
@@ -95,6 +99,60 @@ def test_distributions_are_described(project, venv):
     assert found.requires == ("numpy>=1", 'toml; extra == "more"')
     assert found.direct_url == "https://host/thing.whl"
     assert not found.editable
+
+
+def distribution(name, *modules, requires=()):
+    return Distribution(name, "1", tuple(requires), modules, None, False, "pip", True)
+
+
+def environment(*distributions):
+    return Environment("3.11.7", "cpython", "linux-x86_64", "2.36", "venv", distributions)
+
+
+def test_a_module_in_a_namespace_comes_from_the_longest_match():
+    storage = distribution("google-cloud-storage", "google.cloud.storage")
+    query = distribution("google-cloud-bigquery", "google.cloud.bigquery")
+    installed = environment(storage, query)
+    assert installed.providers("google.cloud.storage.blob") == (storage,)
+    assert installed.providers("google.cloud") == (storage, query)
+
+
+def test_a_module_that_several_provide_comes_from_all_of_them():
+    full = distribution("opencv-python", "cv2")
+    headless = distribution("opencv-python-headless", "cv2")
+    assert environment(full, headless).providers("cv2.gapi") == (full, headless)
+
+
+def test_a_name_that_only_begins_alike_is_another_module():
+    assert environment(distribution("pyyaml", "yaml")).providers("yamlish") == ()
+
+
+@pytest.mark.parametrize(
+    "line", ["not a requirement!", "beta; os_name ~= 'x'", "beta; what == 'x'"]
+)
+def test_a_requirement_that_says_nothing_is_passed_over(line):
+    alpha = distribution("alpha", requires=[line, "gamma"])
+    found = environment(alpha, distribution("beta"), distribution("gamma")).closure(["alpha"], {})
+    assert [d.name for d in found] == ["alpha", "gamma"]
+
+
+def test_of_two_versions_in_one_folder_one_counts_and_both_are_told(project, venv):
+    venv.install("twice", "1.0", ["twice.py"])
+    venv.install("twice", "2.0", ["twice.py"])
+    project.write(model=MODEL)
+    captured = project.capture("model.py:predict", env=venv.prefix)
+    assert project.heard.codes == ["capture.several-versions"]
+    assert "1.0" in project.heard.findings[0].message
+    assert "2.0" in project.heard.findings[0].message
+    assert len([d for d in captured.environment.distributions if d.name == "twice"]) == 1
+
+
+def test_what_is_captured_of_a_conda_environment_is_said(project, venv):
+    (venv.prefix / "conda-meta").mkdir()
+    project.write(model=MODEL)
+    captured = project.capture("model.py:predict", env=venv.prefix)
+    assert captured.environment.kind == "conda"
+    assert project.heard.codes == ["capture.conda"]
 
 
 def test_broken_metadata_is_told_and_left_out(project, venv):

@@ -1,8 +1,9 @@
 """Which local modules are copied, and which installed ones are named."""
 
-import pytest
+import os
+from pathlib import Path
 
-PREDICT = "def predict(inputs):\n    return inputs\n"
+import pytest
 
 
 def copied(captured):
@@ -18,13 +19,13 @@ def test_a_local_package_is_copied_whole_with_its_data(project):
 def test_only_what_is_reached_counts_as_needed(project):
     project.copy("functions")
     captured = project.capture("survey.py:predict")
-    assert "pytest" not in captured.modules
+    assert "rich" not in captured.modules
 
 
 def test_what_the_target_imports_only_to_train_is_not_needed(project):
     project.write(
-        training="import hypothesis\nfit = len\n",
-        model="import pytest, training\nWEIGHT = training.fit('abc')\n"
+        training="import rich\nfit = len\n",
+        model="import filelock, training\nWEIGHT = training.fit('abc')\n"
         "def predict(inputs):\n    return [WEIGHT for _ in inputs]\n",
     )
     captured = project.capture("model.py:predict")
@@ -145,6 +146,34 @@ def test_a_compiled_local_module_is_told(project):
     (project.folder / "pkg" / "fast.so").touch()
     project.capture("model.py:predict")
     assert project.heard.codes == ["capture.extension-module"]
+
+
+def test_a_file_whose_name_is_no_text_is_told_and_left_out(project):
+    project.write(
+        {"pkg/__init__.py": "X = 1\n"},
+        model="import pkg\ndef predict(inputs): return [pkg.X for _ in inputs]\n",
+    )
+    Path(os.fsdecode(bytes(project.folder) + b"/pkg/caf\xe9.txt")).touch()
+    assert copied(project.capture("model.py:predict")) == {"model.py", "pkg/__init__.py"}
+    assert project.heard.codes == ["capture.file-name"]
+
+
+def test_a_local_module_that_is_too_deep_to_be_read_is_told(project):
+    project.write(
+        helper="def never(): return " + " + ".join(["1"] * 700) + "\n",
+        model="import helper\ndef predict(inputs): return [helper for _ in inputs]\n",
+    )
+    project.capture("model.py:predict")
+    assert project.heard.codes == ["capture.unreadable-module"]
+
+
+def test_imports_from_above_the_outermost_package_are_passed_over(project):
+    project.write(
+        helper="def never():\n    from ... import x\n    __import__('')\n    import __main__\n",
+        model="import helper\ndef predict(inputs): return [helper for _ in inputs]\n",
+    )
+    assert copied(project.capture("model.py:predict")) == {"model.py", "helper.py"}
+    assert project.heard.codes == []
 
 
 def test_a_module_that_nobody_brings_is_told(project):

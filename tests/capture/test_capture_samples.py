@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesmith.capture import samples
+from imagesmith.capture import bundle, samples
+from imagesmith.capture.bundle import Samples
 from imagesmith.findings import ExitCode, ImagesmithError, Severity
 
 
@@ -20,7 +21,15 @@ def fault_of(path, label="doubles"):
     ("text", "said"),
     [
         ("[[1.0],\n [2.0]", "line 2"),
-        ('{"input": [1.0]}', "dict"),
+        ('{"input": [1.0]}', "inputs"),
+        ("1.5", "one float"),
+        ("[" * 100_000, "nested"),
+        ('{"inputs": [], "answers": null}', "empty"),
+        ('{"inputs": [[1]], "answers": null}', "input 0"),
+        ('{"inputs": [[1.0]]}', "answers"),
+        ('{"inputs": [[1.0]], "answers": {"batch": ["1"], "single": [1]}}', "no string"),
+        ('{"inputs": [[1.0]], "answers": {"batch": ["1"], "single": []}}', "each input"),
+        ('{"inputs": [[1.0]], "answers": {"batch": ["1"]}}', "form"),
         ("[]", "empty"),
         ("[[1.0], [1]]", "input 1"),
         ("[[1.0], []]", "input 1"),
@@ -31,6 +40,19 @@ def test_what_is_wrong_with_a_file_of_samples_is_told_with_its_place(tmp_path, t
     path = tmp_path / "samples.json"
     path.write_text(text)
     assert said in fault_of(path)
+
+
+def test_a_plain_list_of_samples_has_no_answers(tmp_path):
+    path = tmp_path / "samples.json"
+    path.write_text("[[1.0], [2.5]]")
+    assert samples.load(path, "doubles") == Samples(([1.0], [2.5]), None)
+
+
+def test_the_samples_of_a_bundle_bring_their_answers(project, tmp_path):
+    project.copy("functions")
+    captured = project.capture("echo.py:predict", samples=["a", "b"])
+    bundle.write(captured, tmp_path / "bundle")
+    assert samples.load(tmp_path / "bundle" / "samples.json", "strings") == captured.samples
 
 
 def test_a_file_of_samples_that_is_not_there_is_told(tmp_path):
@@ -77,6 +99,9 @@ def test_strings_arrive_as_bytes_where_that_is_asked_for(project):
         ("too_few", "verify.wrong-count", "1 answers for 2 inputs"),
         ("a_string", "verify.not-a-list", "a string"),
         ("nothing", "verify.not-a-list", "None"),
+        ("not_text", "verify.not-text", "bytes that are not utf-8"),
+        ("surrogates", "verify.not-text", "surrogates"),
+        ("unspeakable", "verify.sample-raised", "has no text"),
     ],
 )
 def test_a_function_that_fails_on_its_samples_is_told_once(project, target, code, said):

@@ -1,6 +1,7 @@
 """A capture is taken from the store exactly where it would come out the same."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_another_name_and_version_need_no_new_capture(captured_once):
     assert (again.name, again.version) == ("other", "v2")
 
 
-def test_warnings_are_told_again(project):
+def test_warnings_are_told_again(project, twice):
     project.copy("functions")
     for _ in range(2):
         project.capture("unseeded.py:predict")
@@ -181,9 +182,10 @@ def test_a_target_that_changes_its_own_folder_is_captured_anew(project):
         assert not project.heard.was_stored
 
 
-def test_a_folder_of_very_many_files_is_captured_anew(project):
+def test_a_folder_of_very_many_files_is_captured_anew(project, monkeypatch):
     project.write(model="def predict(inputs): return inputs\n")
-    for number in range(5001):
+    monkeypatch.setattr("imagesmith.capture.witness._MOST_FILES", 50)
+    for number in range(51):
         (project.folder / f"{number}.txt").touch()
     for _ in range(2):
         project.capture(TARGET)
@@ -198,6 +200,26 @@ def test_a_damaged_store_is_mended_by_a_new_capture(captured_once):
     assert again.files == kept.files
     captured_once.capture(TARGET, samples=["a"])
     assert captured_once.heard.was_stored
+
+
+def test_odd_names_and_links_in_the_folder_do_no_harm(captured_once):
+    Path(os.fsdecode(bytes(captured_once.folder) + b"/caf\xe9.txt")).touch()
+    (captured_once.folder / "circle").symlink_to("circle")
+    (captured_once.folder / "nothing").symlink_to("nowhere")
+    for _ in range(2):
+        captured_once.capture(TARGET, samples=["a"])
+    assert captured_once.heard.was_stored
+
+
+def test_a_read_file_whose_name_is_no_text_needs_a_new_capture(project):
+    path = os.fsdecode(bytes(project.folder) + b"/caf\xe9.txt")
+    Path(path).write_text("1")
+    project.write(
+        model=f"W = open({path!r}).read()\ndef predict(inputs): return [W for _ in inputs]"
+    )
+    for _ in range(2):
+        project.capture(TARGET)
+        assert not project.heard.was_stored
 
 
 def test_the_users_folder_is_left_as_it_was(captured_once):

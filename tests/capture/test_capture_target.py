@@ -1,5 +1,8 @@
 """What can be named as a target, and what is said where it cannot be loaded."""
 
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -64,14 +67,30 @@ def test_any_text_is_a_target_or_a_finding(text):
         assert f"{parsed.module}:{parsed.attribute}" == text
 
 
+@pytest.mark.parametrize("text", ["x" * 300 + ".py:predict", "x/" * 3000 + "m.py:predict"])
+def test_a_name_that_is_too_long_for_a_file_is_a_finding(text, tmp_path):
+    assert code_of(text, tmp_path) == "capture.no-file"
+
+
+def test_a_name_that_is_no_text_is_a_bad_target(tmp_path):
+    assert code_of("caf\udce9.py:predict", tmp_path) == "capture.bad-target"
+    assert code_of("model:predict", Path("/caf\udce9")) == "capture.bad-target"
+
+
 def test_everything_wrong_with_a_command_is_said_at_once(project, tmp_path):
     found = project.fails(
-        "nowhere.py:predict", input_type="numbers", name="Not OK", version="1.0", env=tmp_path
+        "nowhere.py:predict",
+        input_type="numbers",
+        strings="text",
+        name="Not OK",
+        version="1.0",
+        env=tmp_path,
     )
     assert set(found) == {
         "usage.name",
         "usage.version",
         "usage.input-type",
+        "usage.strings",
         "capture.no-file",
         "capture.no-python",
     }
@@ -115,8 +134,27 @@ def test_an_interpreter_that_dies_is_a_finding(project):
     assert project.log == "so long\n"
 
 
-def test_a_module_that_is_nowhere_is_said_to_be_missing(project):
-    assert "capture.no-module" in project.fails("nowhere.model:predict")
+def test_a_target_that_loses_its_own_file_is_a_finding(project):
+    project.write(model="import os\nos.remove(__file__)\ndef predict(inputs): return inputs\n")
+    assert "model.py" in project.fails("model.py:predict")["capture.unreadable"].message
+
+
+def test_an_attribute_that_fails_is_a_finding(project):
+    project.write(model="class M:\n    predict = property(lambda self: 1 / 0)\nmodel = M()\n")
+    finding = project.fails("model.py:model.predict")["capture.target-failed"]
+    assert "ZeroDivisionError" in finding.message
+
+
+@pytest.mark.parametrize("text", ["'\\udc80'", "Odd()"])
+def test_an_exception_that_has_no_text_is_a_finding(project, text):
+    odd = "class Odd:\n    def __str__(self): raise ValueError\n"
+    project.write(model=f"{odd}raise RuntimeError({text})\n")
+    assert "RuntimeError" in project.fails("model.py:predict")["capture.target-failed"].message
+
+
+def test_a_module_that_is_nowhere_is_said_to_be_missing_where_it_was_looked_for(project):
+    finding = project.fails("nowhere.model:predict")["capture.no-module"]
+    assert f"in {project.folder}, nor in the environment {project.env}" in finding.message
 
 
 @pytest.mark.parametrize("name", ["json", "numpy"])
@@ -160,3 +198,67 @@ def predict(inputs):
 """
     )
     assert project.capture("model.py:predict").target == "model.py:predict"
+
+
+def test_a_process_that_the_target_leaves_behind_does_not_hold_the_capture(project):
+    project.write(
+        model="""
+import subprocess
+CHILD = subprocess.Popen(['sleep', '60']).pid
+def predict(inputs):
+    return [CHILD for _ in inputs]
+"""
+    )
+    began = time.monotonic()
+    children = [project.capture("model.py:predict", samples=["a"]).samples.answers.single[0]]
+    assert time.monotonic() - began < 30
+    os.kill(int(children[0]), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("leaves", ["", "\n    sys.exit(3)"])
+def test_a_process_that_the_target_forks_leaves_the_capture_to_its_parent(project, leaves):
+    project.write(
+        model=f"import os, sys\nif os.fork() == 0:\n    pass{leaves}\n"
+        "def predict(inputs):\n    os.fork()\n    return [1 for _ in inputs]\n"
+    )
+    captured = project.capture("model.py:predict", samples=["a"])
+    assert captured.samples.answers.single == ("1",)
+
+
+def test_of_a_target_that_prints_without_end_the_end_is_told(project):
+    project.write(
+        model="print('word ' * 100_000)\nprint('the end')\ndef predict(inputs): return inputs\n"
+    )
+    project.capture("model.py:predict")
+    assert "the end" in project.heard.lines
+    assert sum(map(len, project.heard.lines)) < 200_000
+
+
+def test_threads_and_closed_streams_together_do_not_hold_the_capture(project):
+    project.write(
+        model="""
+import sys, threading
+sys.stdout = None
+sys.stderr.close()
+threading.Thread(target=threading.Event().wait).start()
+def predict(inputs):
+    return inputs
+"""
+    )
+    assert project.capture("model.py:predict").target == "model.py:predict"
+
+
+def test_a_project_may_be_named_by_a_link(project):
+    project.copy("functions")
+    link = project.folder.with_name("link")
+    link.symlink_to(project.folder, target_is_directory=True)
+    direct = project.capture("survey.py:predict")
+    project.folder = link
+    assert project.capture("survey.py:predict").digest == direct.digest
+
+
+def test_names_may_be_in_any_script(project):
+    project.write(größe="def präge(inputs):\n    return [str(x) for x in inputs]\n")
+    captured = project.capture("größe.py:präge", samples=["ß"])
+    assert captured.samples.answers.single == ("ß",)
+    assert "modules/größe.py" in captured.files

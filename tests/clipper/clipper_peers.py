@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import zmq
 
 from imagesmith.clipper.endpoints import Endpoints
-from imagesmith.clipper.server import serve
+from imagesmith.clipper.server import in_thread
 from imagesmith.runtime import wire
 
 if TYPE_CHECKING:
@@ -31,33 +29,8 @@ def wait_until(condition: Callable[[], bool]) -> None:
 @contextmanager
 def embedded_clipper(**timers: float) -> Iterator[Endpoints]:
     """Serve in a thread; ``timers`` are serve()'s."""
-    started: Future[tuple[Endpoints, Callable[[], None]]] = Future()
-
-    async def run() -> None:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-        def stop() -> None:
-            loop.call_soon_threadsafe(task.cancel)
-
-        free = Endpoints(query=0, management=0, rpc=0)
-        try:
-            await serve(free, lambda actual: started.set_result((actual, stop)), **timers)
-        except asyncio.CancelledError:
-            pass
-        except BaseException as bad:
-            if started.done():
-                raise
-            started.set_exception(bad)
-
-    thread = threading.Thread(target=asyncio.run, args=(run(),))
-    thread.start()
-    endpoints, stop = started.result(PATIENCE)
-    try:
-        yield endpoints
-    finally:
-        stop()
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+    with in_thread(Endpoints(query=0, management=0, rpc=0), **timers) as served:
+        yield served.endpoints
 
 
 class Container(threading.Thread):

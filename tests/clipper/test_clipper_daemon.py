@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from dataclasses import asdict
 
 import pytest
 
@@ -16,6 +14,7 @@ from imagesmith.clipper import daemon
 from imagesmith.clipper.client import Clipper
 from imagesmith.clipper.endpoints import Endpoints
 from imagesmith.findings import ExitCode, ImagesmithError
+from imagesmith.run.rootfs import Process
 
 FREE = Endpoints(query=0, management=0, rpc=0)
 
@@ -31,7 +30,9 @@ def test_up_answers_status_finds_it_and_down_ends_it(folder):
     with Clipper.at(running.endpoints) as clipper:
         clipper.ping()
     assert daemon.status(folder) == running
-    assert os.getsid(running.pid) == running.pid  # it outlives the terminal it came from
+    assert (
+        os.getsid(running.process.pid) == running.process.pid
+    )  # it outlives the terminal it came from
     assert daemon.down(folder) is True
     assert daemon.status(folder) is None
     assert daemon.down(folder) is False
@@ -44,7 +45,7 @@ def test_a_second_up_says_that_it_is_up_already(folder):
         daemon.up(FREE, folder)
     [finding] = raised.value.findings
     assert finding.code == "register.already-up"
-    assert str(running.pid) in finding.message
+    assert str(running.process.pid) in finding.message
     assert daemon.status(folder) == running
 
 
@@ -83,19 +84,27 @@ def test_a_server_that_dies_at_its_start_is_told_with_its_log(folder, monkeypatc
 
 def test_the_record_of_a_dead_process_is_cleaned_away(folder):
     running = daemon.up(FREE, folder)
-    os.kill(running.pid, signal.SIGKILL)
-    os.waitpid(running.pid, 0)
+    os.kill(running.process.pid, signal.SIGKILL)
+    os.waitpid(running.process.pid, 0)
     assert daemon.status(folder) is None
     assert not (folder / "clipper.json").exists()
 
 
+@pytest.mark.parametrize("record", ["", "{", "[]", '{"pid": 1}', '{"process": 1, "endpoints": {}}'])
+def test_a_record_that_is_none_of_ours_is_no_clipper(folder, record):
+    folder.mkdir()
+    (folder / "clipper.json").write_text(record)
+    assert daemon.status(folder) is None
+    daemon.up(FREE, folder)
+
+
 def test_another_process_of_the_same_id_is_left_alone(folder):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        record = {"pid": other.pid, "endpoints": asdict(FREE), "started": 1}
+        record = daemon.Running(Process(other.pid, started=1), FREE).to_json()
         folder.mkdir()
-        (folder / "clipper.json").write_text(json.dumps(record))
+        (folder / "clipper.json").write_bytes(record)
         assert daemon.status(folder) is None
-        (folder / "clipper.json").write_text(json.dumps(record))
+        (folder / "clipper.json").write_bytes(record)
         assert daemon.down(folder) is False
         assert other.poll() is None
         other.stdin.close()
@@ -103,7 +112,7 @@ def test_another_process_of_the_same_id_is_left_alone(folder):
 
 def test_one_that_does_not_end_is_killed(folder):
     running = daemon.up(FREE, folder)
-    os.kill(running.pid, signal.SIGSTOP)
+    os.kill(running.process.pid, signal.SIGSTOP)
     assert daemon.down(folder, grace=0.2) is True
     assert daemon.status(folder) is None
 
@@ -116,8 +125,9 @@ def test_the_server_ends_with_status_0_when_it_is_asked_to(number):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as server:
-        endpoints = Endpoints(**json.loads(server.stdout.readline()))
-        with Clipper.at(endpoints) as clipper:
+        running = daemon.Running.from_json(server.stdout.readline())
+        assert running.process.pid == server.pid
+        with Clipper.at(running.endpoints) as clipper:
             clipper.ping()
             server.send_signal(number)
             assert server.wait(10) == 0

@@ -15,7 +15,8 @@ from file_server import file_server
 from imagesmith.fetch import download, fetch, source
 from imagesmith.findings import ImagesmithError
 from imagesmith.progress import Silent
-from imagesmith.resolve.lock import Lock, LockedWheel, write
+from imagesmith.resolve.files import write
+from imagesmith.resolve.lock import Lock, LockedWheel
 from imagesmith.resolve.platform import Target
 from imagesmith.store import Store, sha256
 
@@ -117,6 +118,14 @@ def test_progress_is_told_in_bytes(wheel, store):
     fetch(lock(wheel("alpha", 4000), wheel("beta", 6000)), store, meter)
     assert (meter.total, meter.done) == (10000, 10000)
     assert meter.said == ["fetch: 2 wheels, 0 MB"]
+
+
+@pytest.mark.parametrize("proxy", ["me:s3cret", "socks9://me:s3cret@h", "http://me:s3cret@h:x"])
+def test_a_proxy_that_is_none_is_told_without_its_password(wheel, store, hermetic, proxy):
+    hermetic.setenv("HTTP_PROXY", proxy)
+    (finding,) = failures(lock(wheel("alpha")), store)
+    assert finding.code == "usage.proxy"
+    assert "s3cret" not in str(finding.as_dict())
 
 
 def test_a_server_that_does_not_tell_sizes_serves_too(server, wheel, store):
@@ -266,7 +275,7 @@ import sys
 from pathlib import Path
 from imagesmith.fetch import fetch
 from imagesmith.progress import Silent
-from imagesmith.resolve.lock import read
+from imagesmith.resolve.files import read
 from imagesmith.store import Store
 fetch(read(Path(sys.argv[1])), Store(Path(sys.argv[2])), Silent())
 """

@@ -7,7 +7,8 @@ import zipfile
 import pytest
 
 from imagesmith.findings import ImagesmithError
-from imagesmith.image.bytecode import base_python, compile_wheel
+from imagesmith.image.bytecode import base_python
+from imagesmith.image.bytecode import compiled as compiled_of
 from imagesmith.image.unpack import unpacked
 from imagesmith.store import Store, sha256_file
 
@@ -46,7 +47,7 @@ def wheel(tmp_path):
 
 
 def compiled(store, interpreter, wheel, key="base"):
-    return compile_wheel(store, key, interpreter, wheel, sha256_file(wheel), PREFIX)
+    return compiled_of(store, key, interpreter, wheel, sha256_file(wheel), PREFIX)
 
 
 def ask(interpreter, code, *args):

@@ -157,3 +157,30 @@ def test_any_bytes_are_unpacked_or_refused(store, noise, at):
         assert unpack(store, layer).is_dir()
     except ImagesmithError as refused:
         assert refused.findings[0].code == "build.layer"
+
+
+def test_a_damaged_blob_of_the_store_is_dropped_so_that_it_is_made_again(store):
+    layer = layer_of(store, entry("a", data=b"a" * 5000))
+    store.path(layer.blob.digest).write_bytes(b"rotten")
+    with pytest.raises(ImagesmithError):
+        unpack(store, layer)
+    assert not store.has(layer.blob.digest)
+
+
+def test_a_name_that_the_file_system_cannot_hold_is_refused(store):
+    layer = layer_of(store, entry("a" * 300, data=b"a"))
+    with pytest.raises(ImagesmithError, match="too long") as refused:
+        unpack(store, layer)
+    assert refused.value.findings[0].code == "build.layer"
+
+
+def test_a_full_disk_is_the_stores_and_not_the_layers_fault(store, monkeypatch):
+    layer = layer_of(store, entry("a", data=b"a"))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    with pytest.raises(ImagesmithError, match="No space left") as refused:
+        unpack(store, layer)
+    assert refused.value.findings[0].code == "build.store"

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import stat
 import tarfile
 import zipfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imagesmith.image.tar import write_tar
-from imagesmith.image.wheel import Site, wheel_members
+from imagesmith.image.wheel import Site, archives, wheel_members
 
 INFORMATION = ("METADATA", "WHEEL", "RECORD", "INSTALLER")
 SITE = "opt/env/lib/python3.11/site-packages"
@@ -44,7 +45,7 @@ def bytecode(tmp_path: Path) -> Path:
 
 def installed(wheel: Path, bytecode: Path) -> dict[str, tuple[int, bytes]]:
     out = io.BytesIO()
-    write_tar(wheel_members(wheel, wheel.name, Site("3.11"), bytecode), out)
+    write_tar(wheel_members(wheel, wheel.name, Site("3.11"), bytecode, archives()), out)
     out.seek(0)
     with tarfile.open(fileobj=out) as tar:
         return {i.name: (i.mode, tar.extractfile(i).read()) for i in tar if i.isfile()}
@@ -144,5 +145,124 @@ def test_an_entry_point_that_would_leave_the_prefix_is_refused(tmp_path, bytecod
 
 def test_an_unknown_scheme_is_refused(tmp_path, bytecode):
     wheel = make_wheel(tmp_path, {"demo_pkg-1.0.data/kernel/module.ko": b""})
-    with pytest.raises(KeyError, match="kernel"):
+    with pytest.raises(ValueError, match="kernel"):
+        installed(wheel, bytecode)
+
+
+ODD_RECORDS = {
+    "an empty line": b"\n\ndemo/a.py,sha256=abc,1\n",
+    "a row of one field": b"demo/a.py\n",
+    "a row of many fields": b"demo/a.py,sha256=abc,1,2,3\n",
+    "a name with a comma and a line break": b'"demo/a, b\nc.py",sha256=abc,1\n',
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("record", ODD_RECORDS.values(), ids=ODD_RECORDS)
+def test_a_record_of_odd_rows_is_read_as_pip_reads_it(tmp_path, bytecode, record):
+    path = rewritten(make_wheel(tmp_path, {"demo/a.py": b""}), "RECORD", record)
+    assert f"{SITE}/demo/a.py" in installed(path, bytecode)
+
+
+EVIL_INFORMATION = {
+    "a record with an endless field": ("RECORD", b'"' + b"a" * 200_000 + b'",,\n'),
+    "a record that is not utf-8": ("RECORD", b"\xff\xfe,,\n"),
+    "entry points without a section": ("entry_points.txt", b"hello = demo:main\n"),
+    "an entry point without a function": ("entry_points.txt", b"[console_scripts]\nx = demo\n"),
+    "an entry point that is none": ("entry_points.txt", b"[console_scripts]\nx = ;rm -rf\n"),
+}
+
+
+@pytest.mark.parametrize(("name", "data"), EVIL_INFORMATION.values(), ids=EVIL_INFORMATION)
+def test_information_that_cannot_be_read_is_refused(tmp_path, bytecode, name, data):
+    path = rewritten(make_wheel(tmp_path, {}), name, data)
+    with pytest.raises(ValueError):
+        installed(path, bytecode)
+
+
+def test_a_link_in_a_wheel_is_a_file_that_holds_its_target_as_with_pip(tmp_path, bytecode):
+    wheel = make_wheel(tmp_path, {})
+    with zipfile.ZipFile(wheel, "a") as archive:
+        link = zipfile.ZipInfo("demo/passwd")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    assert installed(wheel, bytecode)[f"{SITE}/demo/passwd"][1] == b"/etc/passwd"
+
+
+def test_of_two_members_of_one_name_the_last_counts(tmp_path, bytecode):
+    wheel = make_wheel(tmp_path, {"demo/a.py": b"first"})
+    with (
+        pytest.warns(UserWarning, match="Duplicate"),
+        zipfile.ZipFile(wheel, "a") as archive,
+    ):
+        archive.writestr("demo/a.py", b"second")
+    assert installed(wheel, bytecode)[f"{SITE}/demo/a.py"][1] == b"second"
+
+
+def test_a_wheel_that_is_no_zip_or_has_no_record_is_refused(tmp_path, bytecode):
+    empty = tmp_path / "demo_pkg-1.0-py3-none-any.whl"
+    empty.write_bytes(b"no zip")
+    with pytest.raises(ValueError, match="not a zip"):
+        installed(empty, bytecode)
+    with zipfile.ZipFile(empty, "w") as archive:
+        archive.writestr("demo_pkg-1.0.dist-info/METADATA", b"")
+    with pytest.raises(ValueError, match="RECORD"):
+        installed(empty, bytecode)
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_member_whose_bytes_are_damaged_is_refused_by_name(tmp_path, bytecode, how):
+    wheel = tmp_path / "demo_pkg-1.0-py3-none-any.whl"
+    data = bytes(range(256)) * 64
+    with zipfile.ZipFile(make_wheel(tmp_path, {}), "a", how) as archive:
+        archive.writestr("demo/a.bin", data)
+        entry = archive.getinfo("demo/a.bin")
+    spoilt = bytearray(wheel.read_bytes())
+    at = entry.header_offset + 30 + len(entry.filename)
+    spoilt[at : at + entry.compress_size] = b"~" * entry.compress_size
+    wheel.write_bytes(spoilt)
+    with pytest.raises(ValueError, match=r"demo/a\.bin"):
+        installed(wheel, bytecode)
+
+
+def test_many_wheels_do_not_stay_open(tmp_path, bytecode):
+    """A layer of many small wheels would else run out of file handles."""
+    opened, members = archives(), []
+    for number in range(100):
+        (tmp_path / str(number)).mkdir()
+        wheel = make_wheel(tmp_path / str(number), {f"demo{number}/a.py": b""})
+        members += [
+            member
+            for member in wheel_members(wheel, wheel.name, Site("3.11"), bytecode, opened)
+            if f"demo{number}/" in member.path
+        ]
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    write_tar(members, io.BytesIO())
+    assert len(members) == 100
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 16
+
+
+def rewritten(wheel: Path, name: str, data: bytes) -> Path:
+    """Give a wheel of the same members but for this one of its information."""
+    path = wheel.parent / "other" / wheel.name
+    path.parent.mkdir()
+    name = f"demo_pkg-1.0.dist-info/{name}"
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(path, "w") as new:
+        for entry in old.infolist():
+            if entry.filename != name:
+                new.writestr(entry, old.read(entry))
+        new.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["demo/a.py", "demo_pkg-1.0.dist-info/RECORD"])
+def test_a_member_that_is_encrypted_is_refused(tmp_path, bytecode, name):
+    wheel = make_wheel(tmp_path, {"demo/a.py": b""})
+    data = bytearray(wheel.read_bytes())
+    at = data.index(b"PK\x01\x02")  # the central directory, which zipfile reads
+    while not data[at + 46 :].startswith(name.encode()):
+        at = data.index(b"PK\x01\x02", at + 4)
+    data[at + 8] |= 1
+    wheel.write_bytes(data)
+    with pytest.raises(ValueError, match="encrypted"):
         installed(wheel, bytecode)

@@ -12,8 +12,8 @@ from imagesmith.findings import ExitCode, ImagesmithError
 from imagesmith.image import layout
 from imagesmith.image.find import find_image
 from imagesmith.publish.archive import ArchivePublisher
+from imagesmith.publish.destination import destination
 from imagesmith.publish.layout import LayoutPublisher, StorePublisher
-from imagesmith.publish.publisher import publisher
 from imagesmith.store import Store, sha256_file
 
 DESTINATIONS = ["oci", "archive"]
@@ -32,7 +32,7 @@ def inspected(reference):
 
 def test_an_image_reads_back_as_it_was(store, image, tmp_path):
     for output in (f"oci:{tmp_path}/layout", f"archive:{tmp_path}/file.tar", None):
-        publisher(output, store).publish(image)
+        destination(output, store).publish(image)
         found = find_image(output or "demo:1", Store(tmp_path / "other") if output else store)
         assert (found.pinned, found.config, found.layers) == (
             image.pinned,
@@ -64,11 +64,11 @@ def test_a_layout_holds_nothing_but_the_layout(image, tmp_path):
 
 
 def test_what_is_there_already_is_not_written_again(image, tmp_path):
-    for destination in (LayoutPublisher(tmp_path / "l"), ArchivePublisher(tmp_path / "a.tar")):
-        destination.publish(image)
+    for place in (LayoutPublisher(tmp_path / "l"), ArchivePublisher(tmp_path / "a.tar")):
+        place.publish(image)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if "store" not in p.parts}
-    for destination in (LayoutPublisher(tmp_path / "l"), ArchivePublisher(tmp_path / "a.tar")):
-        destination.publish(image)
+    for place in (LayoutPublisher(tmp_path / "l"), ArchivePublisher(tmp_path / "a.tar")):
+        place.publish(image)
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
 
@@ -101,7 +101,7 @@ def test_a_place_that_holds_something_else_is_left_alone(image, store, tmp_path,
     else:
         place.write_text("years of work")
     with pytest.raises(ImagesmithError) as stopped:
-        publisher(f"{scheme}:{place}", store).publish(image)
+        destination(f"{scheme}:{place}", store).publish(image)
     assert stopped.value.exit_code is ExitCode.PUBLISH
     kept = place / "thesis.txt" if scheme == "oci" else place
     assert kept.read_text() == "years of work"
@@ -114,7 +114,7 @@ def test_a_full_disk_leaves_nothing_half_written(image, store, tmp_path, monkeyp
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ImagesmithError, match="No space left") as stopped:
-        publisher(f"{scheme}:{tmp_path}/new", store).publish(image)
+        destination(f"{scheme}:{tmp_path}/new", store).publish(image)
     assert stopped.value.exit_code is ExitCode.PUBLISH
     assert {path.name for path in tmp_path.iterdir()} == {"store"}
 
@@ -122,7 +122,7 @@ def test_a_full_disk_leaves_nothing_half_written(image, store, tmp_path, monkeyp
 @pytest.mark.parametrize("output", ["dist", "oci:", "archive:", "docker-daemon:x", ""])
 def test_an_unknown_destination_is_a_usage_error(store, output):
     with pytest.raises(ImagesmithError) as stopped:
-        publisher(output, store)
+        destination(output, store)
     assert stopped.value.exit_code is ExitCode.USAGE
 
 
@@ -164,7 +164,7 @@ def test_the_store_names_images_without_a_copy(store, image):
 @pytest.mark.skopeo
 @pytest.mark.parametrize("scheme", DESTINATIONS)
 def test_skopeo_reads_and_copies_what_was_published(image, store, tmp_path, scheme):
-    publisher(f"{scheme}:{tmp_path}/out", store).publish(image)
+    destination(f"{scheme}:{tmp_path}/out", store).publish(image)
     transport = {"oci": "oci", "archive": "oci-archive"}[scheme]
     source = f"{transport}:{tmp_path}/out"
     assert inspected(source)["Digest"] == image.manifest.digest

@@ -125,7 +125,42 @@ def test_a_broken_netrc_is_told(hermetic, tmp_path):
     assert stopped.value.findings[0].code == "usage.netrc"
 
 
-@pytest.mark.parametrize("url", ["http://[", "https://me:s3cret/x@h.example/simple"])
+@pytest.mark.parametrize("data", [b"\xff\xfe", None], ids=["no text", "closed"])
+def test_a_netrc_that_cannot_be_read_is_told(hermetic, tmp_path, data):
+    path = tmp_path / "netrc"
+    path.write_bytes(data or b"")
+    if data is None:
+
+        def closed(_):
+            raise PermissionError(13, "Permission denied")
+
+        hermetic.setattr("netrc.netrc", closed)
+    with pytest.raises(ImagesmithError) as stopped:
+        Indexes().credentials("https://h.example/a.whl", {**os.environ, "NETRC": str(path)})
+    assert stopped.value.findings[0].code == "usage.netrc"
+
+
+def test_a_user_without_a_home_has_no_files_of_pip(hermetic):
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    hermetic.setattr("pathlib.Path.home", nobody)
+    environ = {name: value for name, value in os.environ.items() if name != "PIP_CONFIG_FILE"}
+    assert isinstance(configured(None, environ), Indexes)
+    assert Indexes().credentials("https://h.example/a.whl", environ) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[",
+        "https://me:s3cret/x@h.example/simple",
+        "ftp://h.example/simple",
+        "https://",
+        "://",
+        "~nobody-of-this-name/wheels",
+    ],
+)
 def test_what_is_no_url_is_told(hermetic, url):
     with pytest.raises(ImagesmithError) as stopped:
         configured(url, os.environ)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from imagesmith.findings import ImagesmithError
 from imagesmith.resolve import pylock
-from imagesmith.resolve.lock import Lock, LockedWheel, read, write
+from imagesmith.resolve.files import PYLOCK, REQUIREMENTS, contents, read, write
+from imagesmith.resolve.lock import Lock, LockedWheel
 from imagesmith.resolve.platform import Target
 
 TARGET = Target("3.11", "2.36")
@@ -48,7 +49,7 @@ def codes(stopped) -> list[str]:
 def test_a_lock_reads_back_as_it_was_written(tmp_path):
     write(LOCK, tmp_path / "lock")
     assert read(tmp_path / "lock") == LOCK
-    assert (tmp_path / "lock/pylock.toml").read_bytes() == LOCK.pylock
+    assert (tmp_path / "lock/pylock.toml").read_bytes() == contents(LOCK)[PYLOCK]
 
 
 def test_a_lock_takes_the_place_of_an_older_one(tmp_path):
@@ -67,8 +68,17 @@ def test_a_lock_does_not_take_the_place_of_the_users_file(tmp_path):
     assert (tmp_path / "requirements.txt").read_text() == "flask\n"
 
 
+def test_a_lock_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder" / "pylock.toml").mkdir(parents=True)
+    for folder in (tmp_path / "file", tmp_path / "file" / "inner", tmp_path / "folder"):
+        with pytest.raises(ImagesmithError) as stopped:
+            write(LOCK, folder)
+        assert set(codes(stopped)) == {"usage.output"}
+
+
 def test_the_lock_is_a_standard_pylock():
-    parsed = tomllib.loads(LOCK.pylock.decode())
+    parsed = tomllib.loads(contents(LOCK)[PYLOCK].decode())
     assert parsed["lock-version"] == "1.0"
     assert parsed["requires-python"] == "==3.11.*"
     assert [package["name"] for package in parsed["packages"]] == ["alpha", "beta-two"]
@@ -82,7 +92,7 @@ def test_the_lock_is_a_standard_pylock():
 
 
 def test_the_requirements_are_in_pips_hash_checking_form():
-    lines = LOCK.requirements.decode().splitlines()
+    lines = contents(LOCK)[REQUIREMENTS].decode().splitlines()
     assert lines[0].startswith("#")
     assert lines[1:] == [
         "alpha==1.0 \\",
@@ -96,7 +106,7 @@ def test_userinfo_and_signatures_are_stripped_from_urls():
     url = '"https://me:s3cret@h:81/f/alpha-1.0-py3-none-any.whl?X-Signature=s3cret#sha256=s3cret"'
     lock = pylock.parse(document(url=url), TARGET)
     assert lock.wheels[0].url == "https://h:81/f/alpha-1.0-py3-none-any.whl"
-    assert b"s3cret" not in lock.pylock + lock.requirements
+    assert b"s3cret" not in b"".join(contents(lock).values())
 
 
 def test_of_several_wheels_the_best_for_the_target_is_locked():
@@ -119,6 +129,8 @@ def test_of_several_wheels_the_best_for_the_target_is_locked():
         ({"hashes": '{ sha256 = "xyz" }'}, "missing.hash"),
         ({"url": '"ftp://h/alpha-1.0-py3-none-any.whl"'}, "missing.url"),
         ({"url": '"https://[/alpha-1.0-py3-none-any.whl"'}, "missing.url"),
+        ({"url": '"https://h:http/alpha-1.0-py3-none-any.whl"'}, "missing.url"),
+        ({"url": '"https://:80/alpha-1.0-py3-none-any.whl"'}, "missing.url"),
         ({"url": None, "path": '"./alpha-1.0-py3-none-any.whl"'}, "missing.url"),
         ({"name": '"beta-1.0-py3-none-any.whl"'}, "missing.wheel-name"),
         ({"name": '"alpha-2.0-py3-none-any.whl"'}, "missing.wheel-name"),
@@ -146,6 +158,7 @@ def test_all_packages_without_a_wheel_are_told_at_once():
         b"= no toml",
         b"",
         b"packages = 1",
+        b"packages = " + b"[" * 100_000,
         b"packages = [1]",
         b'[[packages]]\nname = "a"\n',
         b'[[packages]]\nname = "a"\nversion = "1"\nwheels = [1]\n',
@@ -176,7 +189,7 @@ _locks = st.dictionaries(_names, _versions, min_size=1, max_size=5).map(
 
 @given(_locks)
 def test_any_lock_survives_its_file(lock):
-    assert pylock.parse(lock.pylock, pylock.target_of(lock.pylock)) == lock
+    assert pylock.parse(contents(lock)[PYLOCK], pylock.target_of(contents(lock)[PYLOCK])) == lock
 
 
 @given(st.text())
@@ -194,4 +207,4 @@ def test_whatever_a_url_holds_the_lock_reads_back(prefix, text):
         lock = pylock.parse(document(url=url), TARGET)
     except ImagesmithError:
         return
-    assert pylock.parse(lock.pylock, TARGET) == lock
+    assert pylock.parse(contents(lock)[PYLOCK], TARGET) == lock

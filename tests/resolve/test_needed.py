@@ -6,16 +6,12 @@ import pytest
 
 from imagesmith.findings import Severity
 from imagesmith.resolve.indexes import Indexes
-from imagesmith.resolve.needed import needs, providers
+from imagesmith.resolve.needed import needs
 from imagesmith.resolve.platform import Target
 
 TARGET = Target("3.11", "2.36")
 PUBLIC = Indexes()
 RUNTIME = ("cloudpickle==3.1.2", "numpy", "pyzmq")
-
-
-def by_name(*distributions):
-    return {d.name: d for d in distributions}
 
 
 def test_what_the_function_uses_is_pinned_to_the_captured_version(capture, distribution):
@@ -86,23 +82,6 @@ def test_a_version_that_no_index_can_have_is_no_preference(capture, distribution
     assert not any("beta" in line for line in needed.preferences)
 
 
-def test_a_module_in_a_namespace_comes_from_the_longest_match(distribution):
-    storage = distribution("google-cloud-storage", modules=["google.cloud.storage"])
-    query = distribution("google-cloud-bigquery", modules=["google.cloud.bigquery"])
-    assert providers("google.cloud.storage.blob", by_name(storage, query)) == [storage]
-    assert providers("google.cloud", by_name(storage, query)) == [storage, query]
-
-
-def test_a_module_that_several_provide_comes_from_all_of_them(distribution):
-    full = distribution("opencv-python", modules=["cv2"])
-    headless = distribution("opencv-python-headless", modules=["cv2"])
-    assert providers("cv2", by_name(full, headless)) == [full, headless]
-
-
-def test_a_name_that_only_begins_alike_is_another_module(distribution):
-    assert providers("yamlish", by_name(distribution("pyyaml", modules=["yaml"]))) == []
-
-
 def test_a_module_that_nothing_provides_is_told(capture):
     (finding,) = needs(capture(modules=["handmade"]), TARGET, PUBLIC).findings
     assert (finding.code, finding.severity) == ("missing.module", Severity.WARNING)
@@ -137,11 +116,8 @@ def test_where_conda_built_a_package_does_not_matter(capture, distribution):
     assert needs(capture(built, modules=["alpha"]), TARGET, PUBLIC).findings == ()
 
 
-def test_of_several_versions_the_first_counts_and_is_told(capture, distribution):
-    captured = capture(
-        distribution("alpha", "2.0"), distribution("alpha", "1.0"), modules=["alpha"]
-    )
-    needed = needs(captured, TARGET, PUBLIC)
-    assert "alpha==2.0" in needed.requirements
-    (finding,) = needed.findings
-    assert (finding.code, finding.severity) == ("capture.several-versions", Severity.WARNING)
+@pytest.mark.parametrize(("name", "version"), [("alpha", "unknown"), ("al pha", "1"), ("ä", "1")])
+def test_what_no_standard_allows_is_on_no_index(capture, distribution, name, version):
+    captured = capture(distribution(name, version, modules=["alpha"]), modules=["alpha"])
+    (finding,) = needs(captured, TARGET, PUBLIC).findings
+    assert (finding.code, finding.subject) == ("missing.not-on-index", f"{name}=={version}")

@@ -10,7 +10,7 @@ import pytest
 from imagesmith.findings import ImagesmithError
 from imagesmith.progress import Silent
 from imagesmith.resolve import UvSolver, resolve
-from imagesmith.resolve.lock import write
+from imagesmith.resolve.files import write
 from imagesmith.store import Store
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,6 @@ from imagesmith.image.layer import write_layer
 from imagesmith.image.tar import file_member, link_member
 from imagesmith.run.rootfs import Privilege, Process, RootfsRunner
 from imagesmith.run.runner import Network
-from imagesmith.store import Store
 
 pytestmark = pytest.mark.root
 
@@ -268,31 +268,50 @@ container.stop(grace=0)
     assert not container.folder.exists()
 
 
-def test_a_container_outlives_the_process_that_started_it(runner, store, image_of):
-    image = image_of(*SLEEP)
-    code = """
+@pytest.fixture
+def abandon(runner, image_of, store):
+    """Give a function that has a container started by a process that is killed then."""
+
+    def abandon(network):
+        image = image_of(*SLEEP)
+        facts = [image.manifest.digest, image.manifest.size, runner.privilege, network]
+        command = [sys.executable, "-c", ABANDON, store.root, *facts]
+        started = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE)
+        assert started.returncode == -signal.SIGKILL
+        return runner.attach(started.stdout.decode().strip())
+
+    return abandon
+
+
+ABANDON = """
 import os, signal, sys
 from pathlib import Path
 from imagesmith.image import oci
 from imagesmith.run.rootfs import Privilege, RootfsRunner
 from imagesmith.run.runner import Network
 from imagesmith.store import Store
-from imagesmith.store import Store
 store = Store(Path(sys.argv[1]))
 image = oci.load(store.blobs, oci.Descriptor(oci.MANIFEST, sys.argv[2], int(sys.argv[3])), "x")
 runner = RootfsRunner(store)
 runner.privilege = Privilege(sys.argv[4])
-print(runner.start(image, env={}, network=Network.NONE).id, flush=True)
+print(runner.start(image, env={}, network=Network(sys.argv[5])).id, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    arguments = [str(store.root), image.manifest.digest, str(image.manifest.size), runner.privilege]
-    started = subprocess.run([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE)
-    assert started.returncode == -signal.SIGKILL
-    container = runner.attach(started.stdout.decode().strip())
-    assert container is not None
+
+
+def test_on_the_hosts_network_a_container_outlives_its_starter(abandon, runner):
+    container = abandon(Network.HOST)
+    runner.sweep()
     assert container.status() is None
     assert run(container, "test", "-e", "/proc/1").status == 0
     container.stop(grace=0)
+
+
+def test_without_a_network_a_container_whose_starter_was_killed_is_swept(abandon, start):
+    container = abandon(Network.NONE)
+    start()
+    assert not container.folder.exists()
+    assert container.main.wait(0)
 
 
 def test_a_container_does_not_outlive_its_keeper(start, wait_until):
@@ -302,18 +321,47 @@ def test_a_container_does_not_outlive_its_keeper(start, wait_until):
     assert container.status() == 137
 
 
-def test_sweep_removes_what_has_ended_and_nothing_else(store, image_of, tmp_path, wait_until):
-    for name in ("blobs", "folders"):
-        (tmp_path / name).symlink_to(store.root / name)
-    runner = RootfsRunner(Store(tmp_path))
-    ended, running = (
-        runner.start(image_of(*argv), env={}, network=Network.NONE) for argv in (["test"], SLEEP)
-    )
-    wait_until(lambda: ended.status() is not None)
+def test_what_an_interrupted_start_left_is_swept_after_a_day(start, store):
+    left, young = (store.root / "run" / f".{name}.partial-x" for name in ("old", "young"))
+    for folder in (left, young):
+        (folder / "lower").mkdir(parents=True)
+    os.utime(left, (0, 0))
+    start()
+    assert not left.exists()
+    assert young.exists()
+    shutil.rmtree(young)
+
+
+def test_the_log_of_a_container_that_ended_is_kept_for_a_day(abandon, runner, wait_until):
+    container = abandon(Network.HOST)
+    container.main.send(signal.SIGKILL)
+    wait_until(lambda: container.status() is not None)
     runner.sweep()
-    assert not ended.folder.exists()
-    assert running.status() is None
-    running.stop(grace=0)
+    assert container.folder.exists()
+    for path in (container.folder, container.folder / "log"):
+        os.utime(path, (0, 0))
+    runner.sweep()
+    assert not container.folder.exists()
+
+
+def test_a_start_that_was_killed_before_there_was_a_log_is_swept(abandon, runner, store):
+    container = abandon(Network.HOST)
+    starter = json.loads((container.folder / "spec.json").read_bytes())["starter"]
+    container.stop(grace=0)
+    container.folder.mkdir()
+    (container.folder / "spec.json").write_text(json.dumps({"starter": starter, "network": "host"}))
+    os.utime(container.folder, (0, 0))
+    runner.sweep()
+    assert not container.folder.exists()
+
+
+def test_a_container_that_has_ended_is_its_starters_as_long_as_that_lives(start, runner):
+    container = start("test")
+    assert container.main.wait(10)
+    for path in (container.folder, container.folder / "log"):
+        os.utime(path, (0, 0))
+    runner.sweep()
+    assert container.folder.exists()
 
 
 def test_an_entrypoint_that_is_not_there_is_a_finding_and_leaves_nothing(start, store):
@@ -361,3 +409,8 @@ def test_a_pid_that_is_used_again_is_another_process():
     this = Process.of_this()
     assert not this.wait(0)
     assert Process(os.getpid(), this.started - 1).wait(0)
+
+
+def test_a_user_number_beyond_all_is_a_finding(start):
+    with pytest.raises(ImagesmithError, match="did not start"):
+        start(user="99999999999999999999")

@@ -56,6 +56,9 @@ class TestFrames:
             frames_of([value], label)
         assert "\n" not in str(refused.value)
 
+    def test_numbers_whose_sum_is_beyond_all_numbers_are_taken(self):
+        assert frames_of([[1e308] * 3], "doubles") == [np.array([1e308] * 3).tobytes()]
+
     def test_all_bad_inputs_are_named_at_once(self):
         with pytest.raises(InputError) as refused:
             frames_of(["a", 1, "b", 2], "strings")
@@ -134,21 +137,30 @@ class TestOutputs:
         assert outputs_of([b"Z\xc3\xbcrich"], 1) == ["Zürich"]
 
     @pytest.mark.parametrize(
-        ("answers", "fault"),
+        ("answers", "fault", "kind"),
         [
-            ("ab", "the function returned a string; it must return a list with one answer for "),
-            (b"ab", "the function returned bytes; it must return a list"),
-            (None, "the function returned None; it must return a list"),
-            (1.5, "the function returned a single float; it must return a list"),
-            (np.array(1.5), "the function returned a single ndarray; it must return a list"),
-            ([1], "the function returned 1 answers for 2 inputs"),
-            ([1, 2, 3], "the function returned 3 answers for 2 inputs"),
-            ([1, b"\xff"], "answer 1 is bytes that are not utf-8 text"),
+            (
+                "ab",
+                "the function returned a string; it must return a list with one answer for ",
+                "not-a-list",
+            ),
+            (b"ab", "the function returned bytes; it must return a list", "not-a-list"),
+            (None, "the function returned None; it must return a list", "not-a-list"),
+            (1.5, "the function returned a single float; it must return a list", "not-a-list"),
+            (
+                np.array(1.5),
+                "the function returned a single ndarray; it must return a list",
+                "not-a-list",
+            ),
+            ([1], "the function returned 1 answers for 2 inputs", "wrong-count"),
+            ([1, 2, 3], "the function returned 3 answers for 2 inputs", "wrong-count"),
+            ([1, b"\xff"], "answer 1 is bytes that are not utf-8 text", "not-text"),
         ],
     )
-    def test_other_answers_are_refused_in_plain_words(self, answers, fault):
-        with pytest.raises(OutputError, match=f"^{fault}"):
+    def test_other_answers_are_refused_in_plain_words(self, answers, fault, kind):
+        with pytest.raises(OutputError, match=f"^{fault}") as refused:
             outputs_of(answers, 2)
+        assert refused.value.kind == kind
 
     def test_an_error_of_the_functions_own_is_left_as_it_is(self):
         def answers():

@@ -125,6 +125,13 @@ def test_a_message_that_lost_a_frame_is_refused(message, decode):
             decode(sent[:lost] + sent[lost + 1 :])
 
 
+@pytest.mark.parametrize("cut", range(24))
+def test_a_header_that_was_cut_is_refused(cut):
+    *head, size, header, frame = encode(Predict(7, InputType.DOUBLES, [bytes(8)]))
+    with pytest.raises(WireError):
+        decode_from_frontend([*head, size, header[:cut], frame])
+
+
 def test_every_alias_of_an_input_type_is_read():
     aliases = {
         InputType.BYTES: "b bytes byte",

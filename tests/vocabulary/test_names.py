@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesmith.names import check_input_type, check_name
+from imagesmith.names import check_input_type, check_name, check_strings, is_text
 from imagesmith.runtime.wire import InputType
 
 
@@ -37,6 +37,16 @@ def test_the_remedy_of_a_bad_name_names_a_good_one():
 )
 def test_all_aliases_of_input_types_are_known(alias, kind):
     assert check_input_type(alias) == (kind, [])
+
+
+def test_strings_arrive_as_one_of_two_types():
+    assert check_strings("str") == check_strings("bytes") == []
+    assert [f.code for f in check_strings("text")] == ["usage.strings"]
+
+
+def test_a_name_with_lone_surrogates_is_no_text():
+    assert is_text("größe")
+    assert not is_text("caf\udce9")
 
 
 def test_an_unknown_input_type_is_a_finding():

@@ -1,0 +1,1 @@
+"""What imagesmith takes, beside peers and limits measured in the same run: ``make bench``."""
