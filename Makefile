@@ -18,7 +18,8 @@ demo: .venv/.has-demo
 test: .venv/.has-test
 	@$(call need,mmdebstrap,mmdebstrap)
 	@$(call need,skopeo,skopeo)
-	$(BIN)/pytest -n 2 --dist loadgroup
+	@# A file stays in one worker: some look at every container of the store.
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/.has-check
 	$(BIN)/ruff check .

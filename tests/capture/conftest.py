@@ -17,7 +17,7 @@ from imagesmith.store import Store
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 # What the tests' functions use, linked into an environment that is read in no time.
-_USED = ("cloudpickle", "filelock", "installer", "numpy", "packaging", "platformdirs", "rich")
+_USED = ("cloudpickle", "orjson", "installer", "numpy", "packaging", "platformdirs", "rich")
 
 # What the container does, somewhere else and without the sources.
 _LOAD_AND_ASK = """

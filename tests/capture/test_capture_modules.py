@@ -25,7 +25,7 @@ def test_only_what_is_reached_counts_as_needed(project):
 def test_what_the_target_imports_only_to_train_is_not_needed(project):
     project.write(
         training="import rich\nfit = len\n",
-        model="import filelock, training\nWEIGHT = training.fit('abc')\n"
+        model="import orjson, training\nWEIGHT = training.fit('abc')\n"
         "def predict(inputs):\n    return [WEIGHT for _ in inputs]\n",
     )
     captured = project.capture("model.py:predict")
@@ -50,7 +50,7 @@ def test_imports_in_every_branch_of_a_local_module_are_needed(project):
         helper="""
 import importlib
 try:
-    import filelock
+    import orjson
 except ImportError:
     import platformdirs
 else:
@@ -62,7 +62,7 @@ def lazily():
         model="import helper\ndef predict(inputs): return [helper.lazily for _ in inputs]\n",
     )
     needed = set(project.capture("model.py:predict").modules)
-    assert {"filelock", "platformdirs", "packaging", "rich", "installer"} <= needed
+    assert {"orjson", "platformdirs", "packaging", "rich", "installer"} <= needed
 
 
 def test_imports_for_type_checkers_are_not_needed(project):
@@ -98,8 +98,8 @@ def predict(inputs):
     return inputs
 """,
     )
-    captured = project.capture("model.py:predict", samples=["plugin", "filelock"])
-    assert "filelock" in captured.modules
+    captured = project.capture("model.py:predict", samples=["plugin", "orjson"])
+    assert "orjson" in captured.modules
     assert "plugin.py" in copied(captured)
 
 

@@ -29,7 +29,6 @@ pytestmark = [
     pytest.mark.root,
     pytest.mark.apt,
     pytest.mark.index,
-    pytest.mark.xdist_group("serving"),
 ]
 
 COMMAND = Path(sys.executable).with_name("imagesmith")
