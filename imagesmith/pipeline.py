@@ -176,6 +176,19 @@ def runtime_folder() -> Path:
 
 
 def created() -> str:
-    """Give the time that images bear: SOURCE_DATE_EPOCH, else the epoch (RFC 3339)."""
-    seconds = int(os.environ.get("SOURCE_DATE_EPOCH") or 0)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Give the time that images bear: SOURCE_DATE_EPOCH, else the epoch (RFC 3339).
+
+    Raises ImagesmithError (usage.source-date-epoch) where that is no time.
+    """
+    text = os.environ.get("SOURCE_DATE_EPOCH") or "0"
+    try:
+        return datetime.fromtimestamp(int(text), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError) as bad:
+        raise ImagesmithError(
+            error(
+                "usage.source-date-epoch",
+                text,
+                f"SOURCE_DATE_EPOCH is {text!r}, which is no time",
+                "set it to seconds since 1970, or unset it",
+            )
+        ) from bad

@@ -21,7 +21,6 @@ from imagesmith.image.tar import file_member, link_member
 from imagesmith.run.rootfs import Privilege, Process, RootfsRunner
 from imagesmith.run.runner import Network
 
-
 pytestmark = pytest.mark.root
 
 CREATED = "1970-01-01T00:00:00Z"
