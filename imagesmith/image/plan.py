@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagesmith.image import bytecode, oci
 from imagesmith.image.wheel import ENVIRONMENT
-from imagesmith.resolve.files import contents
+from imagesmith.resolve.files import REQUIREMENTS, requirements
 from imagesmith.store import canonical, sha256, sha256_file
 
 if TYPE_CHECKING:
@@ -132,10 +132,9 @@ def _grouped(
 
 
 def _lock_layer(lock: Lock) -> FilesLayer:
-    return FilesLayer(
-        "lock",
-        texts={f"opt/imagesmith/{name}": data for name, data in contents(lock).items()},
-    )
+    # Without pylock.toml: its URLs say where this host's wheels came from, which is nothing that
+    # the image is a function of, nor anybody's business who pulls it.
+    return FilesLayer("lock", texts={f"opt/imagesmith/{REQUIREMENTS}": requirements(lock)})
 
 
 def _runtime_layer(runtime: Path) -> FilesLayer:

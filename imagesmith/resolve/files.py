@@ -24,10 +24,10 @@ _OURS = b"# Locked by imagesmith"
 
 def contents(lock: Lock) -> dict[str, bytes]:
     """Give the lock's files by name; the same wheels give the same bytes."""
-    return {PYLOCK: pylock.render(lock), REQUIREMENTS: _requirements(lock)}
+    return {PYLOCK: pylock.render(lock), REQUIREMENTS: requirements(lock)}
 
 
-def _requirements(lock: Lock) -> bytes:
+def requirements(lock: Lock) -> bytes:
     """Render what ``pip install --require-hashes -r`` takes."""
     lines = [
         _OURS.decode() + f" for linux-64, Python {lock.target.python}, glibc "

@@ -42,6 +42,12 @@ def left_over(store):
     return [path for path in store.root.rglob("*") if ".partial-" in path.name]
 
 
+def test_where_a_wheel_came_from_is_no_part_of_the_image(shop, base, wheels, tmp_path):
+    first = build(shop, make_plan(shop, base, wheels.values(), tmp_path))
+    mirrored = [replace(w, url=f"https://mirror.example/{w.filename}") for w in wheels.values()]
+    assert build(shop, make_plan(shop, base, mirrored, tmp_path)) == first
+
+
 def test_the_layers_go_from_what_most_images_share_to_what_changes_most(
     shop, base, wheels, tmp_path
 ):
