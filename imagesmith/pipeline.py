@@ -32,6 +32,19 @@ class Workshop:
 
 
 @dataclass(frozen=True)
+class CaptureWish:
+    """What the user wants captured: a target, or a bundle that was captured before."""
+
+    target: str
+    name: str | None
+    version: str | None = None
+    input_type: str = "doubles"
+    strings: str = "str"
+    env: str = "auto"
+    samples: Path | None = None
+
+
+@dataclass(frozen=True)
 class BuildWish:
     """What the user wants of an image beyond what was captured."""
 
@@ -40,6 +53,39 @@ class BuildWish:
     verify: bool = True
     rtol: float = 1e-6
     compare: bool = True
+
+
+def captured(wish: CaptureWish, shop: Workshop) -> Capture:
+    """Capture a target from the working folder, or read the bundle of that name.
+
+    Raises ImagesmithError: usage.bundle for what can only be said when a bundle is made.
+    """
+    from imagesmith.capture import capture
+    from imagesmith.capture.bundle import is_bundle, read, renamed
+
+    if not is_bundle(Path(wish.target)):
+        return capture(
+            wish.target,
+            name=wish.name or "",
+            version=wish.version,
+            input_type=wish.input_type,
+            strings=wish.strings,
+            env=wish.env,
+            samples=wish.samples,
+            project=Path.cwd(),
+            store=shop.store,
+            progress=shop.progress,
+        )
+    if wish != CaptureWish(wish.target, wish.name, wish.version):
+        raise ImagesmithError(
+            error(
+                "usage.bundle",
+                wish.target,
+                "a bundle has its own input type, strings, environment and samples",
+                "leave those options out, or capture the target again with them",
+            )
+        )
+    return renamed(read(Path(wish.target)), wish.name, wish.version)
 
 
 def build(capture: Capture, wish: BuildWish, publisher: Publisher, shop: Workshop) -> Image:

@@ -16,7 +16,6 @@ from imagesmith.cli.command import Result, command
 from imagesmith.cli.console import Console
 
 if TYPE_CHECKING:
-    from imagesmith.capture.bundle import Capture
     from imagesmith.clipper.endpoints import Endpoints
     from imagesmith.image.oci import Image
     from imagesmith.pipeline import Workshop
@@ -106,9 +105,11 @@ def capture_command(
     strings: Strings = "str",
 ) -> Result:
     """Pickle a function and note the environment that it runs in."""
+    from imagesmith import pipeline
     from imagesmith.capture import bundle as bundles
 
-    captured = _capture(console, target, name, version, input_type, env, samples, strings)
+    wish = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
+    captured = pipeline.captured(wish, _workshop(console))
     bundles.write(captured, bundle)
     return Result(str(bundle), {"bundle": str(bundle), "digest": captured.digest})
 
@@ -160,9 +161,9 @@ def build_command(
     shop = _workshop(console)
     publisher = destination(output, shop.store)
     publisher.check()
-    captured = _captured(console, target, name, version, input_type, env, samples, strings)
+    taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
     wish = pipeline.BuildWish(base, index_url, not no_verify, rtol, not no_compare)
-    image = pipeline.build(captured, wish, publisher, shop)
+    image = pipeline.build(pipeline.captured(taking, shop), wish, publisher, shop)
     return Result(image.pinned, {"image": image.pinned, "digest": image.manifest.digest})
 
 
@@ -321,48 +322,3 @@ def _image(text: str, shop: Workshop) -> Image:
     from imagesmith.image.find import find_model
 
     return find_model(text, shop.store)
-
-
-def _captured(
-    console: Console,
-    target: str,
-    name: str | None,
-    version: str | None,
-    input_type: str,
-    env: str,
-    samples: Path | None,
-    strings: str,
-) -> Capture:
-    """Capture a target, or read the bundle that ``target`` names."""
-    from imagesmith.capture.bundle import is_bundle, read, renamed
-
-    if is_bundle(Path(target)):
-        return renamed(read(Path(target)), name, version)
-    return _capture(console, target, name or "", version, input_type, env, samples, strings)
-
-
-def _capture(
-    console: Console,
-    target: str,
-    name: str,
-    version: str | None,
-    input_type: str,
-    env: str,
-    samples: Path | None,
-    strings: str,
-) -> Capture:
-    from imagesmith.capture import capture
-    from imagesmith.store import Store
-
-    return capture(
-        target,
-        name=name,
-        version=version,
-        input_type=input_type,
-        strings=strings,
-        env=env,
-        samples=samples,
-        project=Path.cwd(),
-        store=Store.default(),
-        progress=console,
-    )

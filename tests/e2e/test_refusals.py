@@ -98,6 +98,12 @@ def test_samples_that_are_not_there(refused, tmp_path):
     refused(2, "usage.samples", GOOD, "--samples", tmp_path / "none.json")
 
 
+def test_a_bundle_is_not_captured_again(refused, imagesmith, samples, tmp_path):
+    bundle = tmp_path / "bundle"
+    assert imagesmith("capture", GOOD, "--name", "m", "-o", bundle).returncode == 0
+    refused(2, "usage.bundle", bundle, "--samples", samples("[[1.0]]"))
+
+
 def test_everything_that_is_wrong_is_told_at_once(refused, samples):
     done = refused(
         *(2, "usage.name", "nowhere.py:predict"),
