@@ -192,10 +192,9 @@ def _verify(image: Image, capture: Capture, wish: BuildWish, shop: Workshop) -> 
 def _tell(verdict: Verdict, progress: Progress) -> None:
     for finding in verdict.findings:
         progress.find(finding)
+    seen = f"{verdict.answered} answers, {verdict.compared} as the function's own"
     again = ", seen before" if verdict.remembered else ""
-    progress.say(
-        "verify", f"{verdict.answered} answers, {verdict.compared} as the function's own{again}"
-    )
+    progress.say("verify", f"{seen if verdict.answered else 'it serves'}{again}")
 
 
 def verify_image(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import shlex
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from imagesmith.clipper.manager import LocalManager, replica_died, stop_all, sto
 from imagesmith.findings import ImagesmithError, error, stop_on_errors
 from imagesmith.image import oci
 from imagesmith.run.rootfs import Process
+from imagesmith.store import canonical, hex_of
+from imagesmith.verify.verify import ANSWERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,14 +114,21 @@ def serve(
         app = image.config.labels[oci.LABEL_MODEL]
         with Clipper.at(place) as client:
             (replica,) = deploy(image, Wish(app), client, manager, progress).replicas
-        tell(_curl_line(image, place, app))
+        tell(_curl_line(_question(image, store), place, app))
         _wait(replica, image, runner, served)
 
 
-def _curl_line(image: Image, place: Endpoints, app: str) -> str:
-    question = _QUESTIONS[image.config.labels[oci.LABEL_INPUT_TYPE]]
+def _question(image: Image, store: Store) -> str:
+    """Give an input as JSON: one that the image was seen to answer, else any of its type."""
+    answered = store.recall(ANSWERED, hex_of(image.manifest.digest))
+    if answered is not None:
+        return canonical({"input": answered}).decode()
+    return f'{{"input":{_QUESTIONS[image.config.labels[oci.LABEL_INPUT_TYPE]]}}}'
+
+
+def _curl_line(question: str, place: Endpoints, app: str) -> str:
     return (
-        f"curl -X POST -H 'Content-Type: application/json' -d '{{\"input\": {question}}}'"
+        f"curl -X POST -H 'Content-Type: application/json' -d {shlex.quote(question)}"
         f" http://{place.host}:{place.query}/{app}/predict"
     )
 

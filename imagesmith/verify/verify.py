@@ -15,7 +15,7 @@ from imagesmith.answers import same
 from imagesmith.findings import Finding, ImagesmithError, error, warning
 from imagesmith.image import oci
 from imagesmith.run.runner import Network
-from imagesmith.store import canonical, key_of
+from imagesmith.store import canonical, hex_of, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from imagesmith.store import Store
 
 RTOL = 1e-6
+ANSWERED = "answered"  # facts: an input that an image, by its digest, has been seen to answer
 _PORT = 7000
 _PATIENCE = 120.0  # seconds until the hello, and for each batch
 _END_IS_KNOWN_IN = 2.0  # seconds after what ran in a container ended with it
@@ -63,6 +64,8 @@ def verify(
     if not known:
         _see(image, batches, expected, runner, rtol)
         store.remember("verdicts", key, {"image": image.manifest.digest})
+        if samples is not None:
+            store.remember(ANSWERED, hex_of(image.manifest.digest), samples.inputs[0])
     answered = sum(map(len, batches))
     compared = answered if expected else 0
     return Verdict(answered, compared, tuple(_not_compared(image, samples, expected)), known)

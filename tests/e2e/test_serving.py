@@ -190,6 +190,19 @@ class TestRun:
         assert container.main.wait(0)
         assert not in_use(url)
 
+    def test_its_question_is_one_that_the_image_was_seen_to_answer(
+        self, image, cache, command, tmp_path
+    ):
+        sizes = image("fixtures/functions/echo.py:sizes", "sizes")
+        samples = tmp_path / "samples.json"
+        samples.write_text("[[1.5, 2.5, 3.5], [0.5]]")
+        command("verify", sizes, "--samples", samples)
+        with running(sizes, cache) as process:
+            line = shlex.split(process.stdout.readline())
+            assert line[line.index("-d") + 1] == '{"input":[1.5,2.5,3.5]}'
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+
     def test_a_signal_while_the_model_loads_ends_all_of_it(
         self, faulty, cache, containers, wait_until
     ):
