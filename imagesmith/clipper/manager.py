@@ -12,8 +12,6 @@ from imagesmith.run.rootfs import Process
 from imagesmith.run.runner import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from imagesmith.image.oci import Image
     from imagesmith.run.runner import Container, Runner
     from imagesmith.store import Store
@@ -61,12 +59,13 @@ class LocalManager:
 
     def start(self, image: Image, model: Model) -> str:
         """Start one replica, remember it, and wait for its ready file."""
-        container = self.runner.start(image, env=self._env(model), network=Network.HOST)
+        env = environment(model, *self.rpc)
+        container = self.runner.start(image, env=env, network=Network.HOST)
         try:
             clipper = None if self.clipper is None else astuple(self.clipper)
             fact = {"name": model.name, "version": model.version, "clipper": clipper}
             self.store.remember(_KIND, container.id, fact)
-            self._wait(container, image)
+            wait_for_hello(container, image, self.rpc, self.patience)
         except BaseException:
             self.stop(container.id)
             raise
@@ -76,39 +75,48 @@ class LocalManager:
         """Stop a replica and forget it."""
         _stop(replica, self.runner, self.store)
 
-    def _env(self, model: Model) -> Mapping[str, str]:
-        host, port = self.rpc
-        return {
-            "CLIPPER_MODEL_NAME": model.name,
-            "CLIPPER_MODEL_VERSION": model.version,
-            "CLIPPER_INPUT_TYPE": model.input_type,
-            "CLIPPER_IP": host,
-            "CLIPPER_PORT": str(port),
-        }
 
-    def _wait(self, container: Container, image: Image) -> None:
-        """Wait until the frontend has acknowledged the hello: only then is the ready file there."""
-        python = image.config.entrypoint[0]
-        try:
-            waited = container.execute([python, "-S", "-c", _WAIT], b"", timeout=self.patience)
-        except TimeoutError as late:
-            raise self._no_hello(container, image) from late
-        if waited.status != 0:
-            _wait_for_end(container)
-            raise replica_died(container, image)
+def environment(model: Model, host: str, port: int) -> dict[str, str]:
+    """Give what a replica is told of its model and of where Clipper takes its hello (A.6, C.2)."""
+    return {
+        "CLIPPER_MODEL_NAME": model.name,
+        "CLIPPER_MODEL_VERSION": model.version,
+        "CLIPPER_INPUT_TYPE": model.input_type,
+        "CLIPPER_IP": host,
+        "CLIPPER_PORT": str(port),
+    }
 
-    def _no_hello(self, container: Container, image: Image) -> ImagesmithError:
-        host, port = self.rpc
-        return ImagesmithError(
-            error(
-                "register.no-hello",
-                image.reference,
-                f"no Clipper at {host}:{port} acknowledged the replica's hello"
-                f" within {self.patience:g} s",
-                "see that the address of Clipper's RPC side (--rpc HOST:PORT) is right",
-            ),
-            log=container.log(),
-        )
+
+def wait_for_hello(
+    container: Container, image: Image, rpc: tuple[str, int], patience: float
+) -> None:
+    """Wait until the frontend has acknowledged the hello: only then is the ready file there.
+
+    Raises ImagesmithError: register.replica-died, and register.no-hello after ``patience`` seconds.
+    """
+    python = image.config.entrypoint[0]
+    try:
+        waited = container.execute([python, "-S", "-c", _WAIT], b"", timeout=patience)
+    except TimeoutError as late:
+        raise _no_hello(container, image, rpc, patience) from late
+    if waited.status != 0:
+        _wait_for_end(container)
+        raise replica_died(container, image)
+
+
+def _no_hello(
+    container: Container, image: Image, rpc: tuple[str, int], patience: float
+) -> ImagesmithError:
+    return ImagesmithError(
+        error(
+            "register.no-hello",
+            image.reference,
+            f"no Clipper at {rpc[0]}:{rpc[1]} acknowledged the replica's hello"
+            f" within {patience:g} s",
+            "see that the address of Clipper's RPC side (--rpc HOST:PORT) is right",
+        ),
+        log=container.log(),
+    )
 
 
 def _wait_for_end(container: Container) -> None:
