@@ -18,6 +18,8 @@ demo: .venv/.has-demo
 test: .venv/.has-test
 	@$(call need,mmdebstrap,mmdebstrap)
 	@$(call need,skopeo,skopeo)
+	@$(call need,dockerd,docker.io)
+	@$(call need,docker-registry,docker-registry)
 	@# A file stays in one worker: some look at every container of the store.
 	$(BIN)/pytest -n 2 --dist loadfile
 
@@ -49,13 +51,14 @@ clean:
 	$(PYTHON) -m venv .venv
 
 # $(call need,COMMAND,PACKAGE): install a Debian package unless its command is there.
+# No daemon of the package's is started, and one that could not be is no failure.
 define need
 command -v $(1) >/dev/null 2>&1 || { \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
 		echo "installing $(2) from Debian's packages" >&2; \
-		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends $(2); } >/dev/null 2>&1 \
-			|| echo "apt-get could not install $(2)" >&2; \
+		{ apt-get update -qq; SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends $(2); } >/dev/null 2>&1; \
+		command -v $(1) >/dev/null 2>&1 || echo "apt-get could not install $(2)" >&2; \
 	else \
 		echo "$(2) is missing, and this shell is not root with apt:" \
 			"what needs it will say so" >&2; \

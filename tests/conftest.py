@@ -11,6 +11,7 @@ import time
 from functools import cache
 from pathlib import Path
 
+import engines
 import pytest
 from uv import find_uv_bin
 
@@ -19,6 +20,16 @@ from imagesmith.findings import ImagesmithError
 from imagesmith.progress import Silent
 from imagesmith.run.rootfs import RootfsRunner
 from imagesmith.store import Store
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # of xdist: its workers share what their parent has
+        engines.share()
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        engines.unshare()
 
 
 def pytest_runtest_setup(item):
@@ -45,6 +56,25 @@ def base(store):
         return bases.ensure(store, "3.11", Silent())
     except ImagesmithError as problem:
         return cannot_run(f"{problem}\n{problem.log}")
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """Give the Docker engine in reach, else one of the tests' own; see engines.Engine."""
+    return engines.running_engine() or _service("engine")
+
+
+@pytest.fixture(scope="session")
+def registry():
+    """Give a registry of the tests' own; see engines.Registry."""
+    return _service("registry")
+
+
+def _service(kind):
+    try:
+        return engines.shared(kind)
+    except engines.CannotStartError as problem:
+        return cannot_run(f"no {kind}: {problem}")
 
 
 @pytest.fixture
@@ -93,6 +123,8 @@ def _lacking_skopeo():
 
 
 _LACKING = {
+    "engine": engines.lacking_engine,
+    "registry": engines.lacking_registry,
     "skopeo": _lacking_skopeo,
     "root": _lacking_namespaces,
     "apt": _lacking_mmdebstrap,

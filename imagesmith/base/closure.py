@@ -12,6 +12,9 @@ from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import layout, oci
 from imagesmith.image.find import damaged
 from imagesmith.image.layer import write_layer
+from imagesmith.progress import Silent
+from imagesmith.registry.pull import pull
+from imagesmith.registry.reference import names_registry, parse
 from imagesmith.store import locked
 
 if TYPE_CHECKING:
@@ -64,17 +67,20 @@ def ensure(store: Store, python: str, progress: Progress) -> oci.Image:
         raise store.failure(bad) from bad
 
 
-def find(store: Store, reference: str) -> oci.Image | None:
-    """Find a base by name ("closure-base:3.11", "3.11"), by digest, or the one in "oci:DIR".
+def find(store: Store, reference: str, progress: Progress | None = None) -> oci.Image | None:
+    """Find a base by name ("closure-base:3.11", "3.11"), by digest, the one in "oci:DIR", or the
+    one that a registry has under "HOST/PATH[:TAG][@DIGEST]".
 
     The blobs of one from elsewhere are then in the store, each checked against its digest.
 
     Raises ImagesmithError: usage.base where that folder holds several images, build.damaged where
-    what is there cannot be read.
+    what is there cannot be read, and what ``pull`` raises.
     """
     try:
         if reference.startswith("oci:"):
             return _taken(_only(Path(reference.removeprefix("oci:"))), store)
+        if names_registry(reference):
+            return pull(parse(reference), store, progress or Silent())
         return layout.find(store.root, _name(reference))
     except (ValueError, OSError) as bad:
         raise damaged(reference, bad) from bad

@@ -1,4 +1,4 @@
-"""How ``--output`` names a destination."""
+"""How ``--output`` and ``--push`` name destinations."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.findings import ImagesmithError, error
+from imagesmith.progress import Silent
 from imagesmith.publish.archive import ArchivePublisher
+from imagesmith.publish.engine import EnginePublisher
 from imagesmith.publish.layout import LayoutPublisher, StorePublisher
 
 if TYPE_CHECKING:
+    from imagesmith.progress import Progress
     from imagesmith.publish.publisher import Publisher
     from imagesmith.store import Store
 
 
-def destination(output: str | None, store: Store) -> Publisher:
-    """Give the destination that ``oci:DIR`` or ``archive:FILE`` names; None is the store.
+def destination(output: str | None, store: Store, progress: Progress | None = None) -> Publisher:
+    """Give the destination that ``oci:DIR``, ``archive:FILE`` or ``docker`` names.
+
+    None is the store.
 
     Raises ImagesmithError (usage.output) for any other text.
     """
@@ -26,11 +31,14 @@ def destination(output: str | None, store: Store) -> Publisher:
         return LayoutPublisher(Path(path))
     if path and scheme == "archive":
         return ArchivePublisher(Path(path))
+    if output == "docker":
+        return EnginePublisher(store, progress or Silent())
     raise ImagesmithError(
         error(
             "usage.output",
             output,
             f"{output!r} names no destination",
-            "use oci:DIR for an OCI layout or archive:FILE for an archive",
+            "use oci:DIR for an OCI layout, archive:FILE for an archive, or docker for the Docker"
+            " engine; a registry is named by --push REF",
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from imagesmith.findings import ImagesmithError, error
@@ -25,6 +26,22 @@ class Publisher(Protocol):
 
         An image that is there already is left alone. Raises ImagesmithError (publish.…).
         """
+
+
+@dataclass(frozen=True)
+class Several:
+    """Publishes to several destinations, one after the other."""
+
+    publishers: tuple[Publisher, ...]
+
+    def check(self) -> None:
+        """Ask each; raises what the first that refuses raises."""
+        for publisher in self.publishers:
+            publisher.check()
+
+    def publish(self, image: Image) -> str:
+        """Publish to each; raises what the first that cannot raises."""
+        return " and ".join([publisher.publish(image) for publisher in self.publishers])
 
 
 def occupied(path: Path, holds: str) -> ImagesmithError:

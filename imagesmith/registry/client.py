@@ -1,0 +1,478 @@
+"""One repository of a registry, over the distribution API.
+
+Source: OCI distribution-spec 1.1. Blobs are streamed both ways; an upload that was cut goes on
+where the registry says that it stands, a download where the file ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+import ssl
+import threading
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, urljoin, urlsplit
+
+import httpx
+
+from imagesmith.image import oci
+from imagesmith.registry.auth import Access
+from imagesmith.registry.problems import (
+    DeniedError,
+    OtherDigestError,
+    RefusedError,
+    RegistryError,
+    StoppedError,
+    UnreachableError,
+)
+from imagesmith.registry.reference import is_loopback
+from imagesmith.store import CHUNK, hex_of, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from imagesmith.image.oci import Descriptor
+    from imagesmith.registry.reference import Reference
+    from imagesmith.store import Store
+
+T = TypeVar("T")
+
+_AT_A_TIME = 4  # blobs
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+INDEXES = (oci.INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
+_ACCEPTED = ", ".join((oci.MANIFEST, DOCKER_MANIFEST, *INDEXES))
+_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds before each further try
+_LONGEST_PAUSE = 60.0
+_CONNECT = 5.0
+_SILENCE = 60.0  # seconds; a registry may copy a blob before it answers
+_LONGEST_ANSWER = 16 << 20  # bytes, of a manifest too
+_LONGEST_TEXT = 200  # characters of what a registry says
+
+
+@contextmanager
+def opened(
+    reference: Reference, actions: str, siblings: Sequence[str] = ()
+) -> Iterator[Repository]:
+    """Open a reference's repository for ``pull`` or ``pull,push``; siblings are mounted from.
+
+    Raises RegistryError, and ImagesmithError (usage.proxy).
+    """
+    from imagesmith.fetch.source import client
+
+    names = {reference.repository: actions} | dict.fromkeys(siblings, "pull")
+    access = Access(reference.host, [f"repository:{name}:{can}" for name, can in names.items()])
+    with client() as http:
+        http.timeout = httpx.Timeout(_SILENCE, connect=_CONNECT, pool=None)
+        yield Repository(reference, http, access)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a registry has said, read to its end."""
+
+    url: str  # of the request
+    status: int
+    headers: httpx.Headers
+    content: bytes
+
+
+class Repository:
+    """What can be asked of one repository; safe for several threads."""
+
+    def __init__(self, reference: Reference, http: httpx.Client, access: Access) -> None:
+        self._http = http
+        self._access = access
+        self._origin = f"{_scheme(reference.address)}://{reference.address}"
+        self._base = f"{self._origin}/v2/{reference.repository}"
+        self.stopping = threading.Event()
+
+    def persist(self, step: Callable[[], T]) -> T:
+        """Do a step, and again after a while where that may help.
+
+        Raises RegistryError, and StoppedError once ``stopping`` is set.
+        """
+        for pause in (*_PAUSES, None):
+            if self.stopping.is_set():
+                raise StoppedError
+            try:
+                return step()
+            except RegistryError as bad:
+                if pause is None or not bad.passing:
+                    raise
+                wait = min(max(pause, bad.pause), _LONGEST_PAUSE)
+            self.stopping.wait(wait)
+        raise AssertionError("the last try has returned")
+
+    def side_by_side(self, steps: Iterable[Callable[[], None]]) -> None:
+        """Do several steps at a time; the first that raises stops all, and is raised."""
+        with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="registry") as pool:
+            try:
+                doing = [pool.submit(step) for step in steps]
+                for done in wait(doing, return_when=FIRST_EXCEPTION).done:
+                    done.result()
+            except BaseException:
+                self.stopping.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def digest_of(self, wanted: str) -> str | None:
+        """Give the digest of the manifest that a tag or digest names; None if there is none."""
+        answer = self.send(
+            "HEAD", f"{self._base}/manifests/{wanted}", headers={"Accept": _ACCEPTED}
+        )
+        if answer.status == 404:
+            return None
+        _expect(answer, 200)
+        digest: str | None = answer.headers.get("Docker-Content-Digest")
+        return digest
+
+    def manifest(self, wanted: str) -> tuple[str, bytes]:
+        """Give media type and bytes of a manifest, as its digest proves.
+
+        Raises RegistryError: OtherDigestError where the bytes are others.
+        """
+        answer = self.send("GET", f"{self._base}/manifests/{wanted}", headers={"Accept": _ACCEPTED})
+        _expect(answer, 200)
+        data = answer.content
+        told = answer.headers.get("Docker-Content-Digest") or sha256(data)
+        for expected in (told, wanted) if wanted.startswith("sha256:") else (told,):
+            if sha256(data) != expected:
+                raise OtherDigestError(expected, sha256(data))
+        return answer.headers.get("Content-Type", "").partition(";")[0].strip(), data
+
+    def put_manifest(self, wanted: str, media_type: str, data: bytes) -> None:
+        """Name a manifest by its digest or by a tag; OtherDigestError if it became another one."""
+        answer = self.send(
+            "PUT",
+            f"{self._base}/manifests/{wanted}",
+            headers={"Content-Type": media_type},
+            body=lambda: (data,),
+            size=len(data),
+        )
+        _expect(answer, 201)
+        _same_digest(answer, sha256(data))
+
+    def has(self, digest: str) -> bool:
+        """Say whether a blob is there."""
+        answer = self.send("HEAD", f"{self._base}/blobs/{digest}")
+        if answer.status == 404:
+            return False
+        _expect(answer, 200)
+        return True
+
+    def start(self, mount: str | None, sibling: str | None) -> str | None:
+        """Begin an upload and give its URL; None where the blob was mounted from the sibling."""
+        url = f"{self._base}/blobs/uploads/"
+        if mount and sibling:
+            url += f"?mount={quote(mount)}&from={quote(sibling, safe='')}"
+        answer = self.send("POST", url, headers={"Content-Length": "0"})
+        if mount and sibling and answer.status == 201:
+            _same_digest(answer, mount)
+            return None
+        _expect(answer, 202)
+        return self.location(answer)
+
+    def location(self, answer: Answer) -> str:
+        """Give the URL that an answer names for the next step of an upload.
+
+        On the registry's own host scheme and port stay ours: one behind a proxy may not know them.
+        """
+        own = urlsplit(self._origin)
+        try:
+            named = urlsplit(urljoin(answer.url, answer.headers["Location"]))
+            if named.hostname == own.hostname and named.port in (own.port, None, 443):
+                named = named._replace(scheme=own.scheme, netloc=own.netloc)
+        except (KeyError, ValueError):
+            raise RefusedError(answer.status, "and names no place for the blob") from None
+        if named.scheme != "https" and named.netloc != own.netloc:
+            raise RefusedError(answer.status, "and sends the blob to a place without TLS")
+        return named.geturl()
+
+    def fetch(self, blob: Descriptor, store: Store, advance: Callable[[int], None]) -> None:
+        """Bring a blob into the store; a further try goes on where the last one was cut."""
+        with store.writer() as file:
+
+            def step() -> None:
+                for piece in self._pieces(blob, file.size):
+                    file.write(piece)
+                    advance(len(piece))
+                    if file.size > blob.size:
+                        raise OtherDigestError(blob.digest, f"more than {blob.size} bytes")
+
+            self.persist(step)
+            if file.digest != blob.digest:
+                raise OtherDigestError(blob.digest, file.digest)
+
+    def _pieces(self, blob: Descriptor, start: int) -> Iterator[bytes]:
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        request = ("GET", f"{self._base}/blobs/{blob.digest}")
+        with self._stream(*request, headers=headers) as response:
+            goes_on = bool(start) and response.status_code == 206
+            if not goes_on and response.status_code != 200:
+                _expect(_read(response), 200)
+            skip = 0 if goes_on else start
+            for piece in response.iter_bytes():  # as it comes: what waits for more would be lost
+                if self.stopping.is_set():
+                    raise StoppedError
+                if rest := piece[skip:]:
+                    yield rest
+                skip = max(0, skip - len(piece))
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: dict[str, str] | None = None,
+        body: Callable[[], Any] | None = None,
+        size: int | None = None,
+    ) -> Answer:
+        """Ask something, logged in where that is asked for; ``body`` gives it anew for each try.
+
+        Raises UnreachableError, DeniedError (401, 403), and RefusedError where no login comes.
+        """
+        given = {**(headers or {})} | ({"Content-Length": str(size)} if body else {})
+        with self._stream(method, url, headers=given, body=body) as response:
+            return _read(response)
+
+    @contextmanager
+    def _stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: dict[str, str],
+        body: Callable[[], Any] | None = None,
+    ) -> Iterator[httpx.Response]:
+        with _reaching():
+            response = self._opened(method, url, headers, body)
+            try:
+                if response.status_code in (401, 403):
+                    raise DeniedError(_said(_read(response)))
+                yield response
+            finally:
+                response.close()
+
+    def _opened(
+        self, method: str, url: str, headers: dict[str, str], body: Callable[[], Any] | None
+    ) -> httpx.Response:
+        """Send a request, once more with a new login where the registry asks for one."""
+        own = url.startswith(f"{self._origin}/")  # nobody else gets the login
+        for is_last in (False, True):
+            used = self._access.header
+            login = {"Authorization": used} if own and used else {}
+            content = body() if body else None
+            request = self._http.build_request(
+                method, url, headers={**headers, **login}, content=content
+            )
+            response = self._http.send(
+                request, stream=True, follow_redirects=method in ("GET", "HEAD")
+            )
+            if response.status_code != 401 or is_last or not own:
+                break
+            response.close()
+            asked = response.headers.get_list("WWW-Authenticate")
+            self._access.answer(asked, used, self._http.request)
+        return response
+
+
+class Upload:
+    """One blob on its way; ``attempt`` may be called again after whatever it raised."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        blob: Descriptor,
+        path: Path,
+        sibling: str | None,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._repository = repository
+        self._blob = blob
+        self._path = path
+        self._sibling = sibling
+        self._advance = advance
+        self._told = 0
+        self._location: str | None = None
+        self.sent = 0  # bytes, in all attempts
+        self.mounted = False
+
+    def attempt(self) -> None:
+        """Bring the blob there unless it is; raises RegistryError, ValueError if it is damaged."""
+        if self._repository.has(self._blob.digest):
+            self._tell(self._blob.size)
+            return
+        offset = self._resumed()
+        resumed = offset is not None
+        if not resumed:
+            self._location = self._started()
+        if self._location is None:
+            self._tell(self._blob.size)
+            self.mounted = True
+            return
+        try:
+            self._patch(offset or 0)
+            self._commit()
+        except RefusedError as bad:
+            if not bad.passing:
+                self._location = None
+                bad.passing = resumed  # it would not have it in two parts: so from the start
+            raise
+
+    def _started(self) -> str | None:
+        sibling, self._sibling = self._sibling, None  # it is tried once
+        if sibling:
+            try:
+                return self._repository.start(self._blob.digest, sibling)
+            except (DeniedError, RefusedError) as bad:
+                if bad.passing:
+                    raise
+        return self._repository.start(None, None)
+
+    def _resumed(self) -> int | None:
+        """Ask how many bytes of an earlier attempt are there; None if it is to begin anew."""
+        if self._location is None:
+            return None
+        try:
+            answer = self._repository.send("GET", self._location)
+        except DeniedError:
+            return None
+        reached = re.fullmatch(r"(?:bytes=)?0-(\d+)", answer.headers.get("Range", ""))
+        if answer.status != 204 or reached is None or reached[1] == "0":
+            return None
+        self._location = self._repository.location(answer)
+        offset = int(reached[1]) + 1
+        return offset if offset <= self._blob.size else None
+
+    def _patch(self, offset: int) -> None:
+        rest = self._blob.size - offset
+        if rest == 0:
+            return
+        assert self._location
+        headers = {"Content-Type": "application/octet-stream"}
+        if offset:  # not before: some registries take no whole blob as a range
+            headers["Content-Range"] = f"{offset}-{self._blob.size - 1}"
+        answer = self._repository.send(
+            "PATCH", self._location, headers=headers, body=lambda: self._body(offset), size=rest
+        )
+        _expect(answer, 202)
+        self._location = self._repository.location(answer)
+
+    def _body(self, offset: int) -> Iterator[bytes]:
+        """Give the blob from an offset on; ValueError at its end if the file is another one."""
+        self._tell(offset)
+        for place, piece in _proved(self._path, self._blob):
+            if self._repository.stopping.is_set():
+                raise StoppedError
+            if rest := piece[max(0, offset - place) :]:
+                yield rest
+                self.sent += len(rest)
+                self._tell(place + len(piece))
+
+    def _commit(self) -> None:
+        assert self._location
+        mark = "&" if "?" in self._location else "?"
+        answer = self._repository.send(
+            "PUT",
+            f"{self._location}{mark}digest={quote(self._blob.digest)}",
+            headers={"Content-Length": "0"},
+        )
+        _expect(answer, 201)
+        _same_digest(answer, self._blob.digest)
+
+    def _tell(self, position: int) -> None:
+        self._advance(position - self._told)
+        self._told = position
+
+
+def _proved(path: Path, blob: Descriptor) -> Iterator[tuple[int, bytes]]:
+    """Give a file's pieces with their places, the last one only if the file is the blob."""
+    proof = hashlib.sha256()
+    place = 0
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK):
+            proof.update(piece)
+            is_last = place + len(piece) >= blob.size
+            if is_last and (proof.hexdigest() != hex_of(blob.digest) or file.read(1)):
+                break
+            yield place, piece
+            place += len(piece)
+    if place != blob.size:
+        raise ValueError(f"the blob {blob.digest} is damaged")
+
+
+def _scheme(address: str) -> str:
+    """Choose https; plain http only where this machine's own registry speaks no TLS."""
+    if not is_loopback(address):
+        return "https"
+    parts = urlsplit(f"//{address}")
+    host, port = parts.hostname or "", parts.port or 443
+    try:
+        with (
+            socket.create_connection((host, port), timeout=_CONNECT) as plain,
+            ssl.create_default_context().wrap_socket(plain, server_hostname=host),
+        ):
+            return "https"
+    except ssl.SSLCertVerificationError:
+        return "https"
+    except OSError:  # what is wrong with it, the request itself will tell
+        return "http"
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as bad:
+        raise UnreachableError(str(bad) or type(bad).__name__) from bad
+
+
+def _read(response: httpx.Response) -> Answer:
+    """Read an answer, which should be short; RefusedError if it is not."""
+    content = b""
+    for piece in response.iter_bytes(CHUNK):
+        content += piece
+        if len(content) > _LONGEST_ANSWER:
+            raise RefusedError(response.status_code, "and does not stop talking")
+    return Answer(str(response.request.url), response.status_code, response.headers, content)
+
+
+def _expect(answer: Answer, status: int) -> None:
+    """Raise RefusedError unless the answer is the one that was needed."""
+    if answer.status != status:
+        raise RefusedError(answer.status, _said(answer), _asked_pause(answer))
+
+
+def _same_digest(answer: Answer, expected: str) -> None:
+    found = answer.headers.get("Docker-Content-Digest", expected)
+    if found != expected:
+        raise OtherDigestError(expected, found)
+
+
+def _said(answer: Answer) -> str:
+    """Give what a registry says of an error (distribution-spec, "Error Codes"), in a line."""
+    try:
+        (first, *_) = oci.json_object(answer.content)["errors"]
+        text = f"{first.get('code', '')}: {first.get('message', '')}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        text = httpx.codes.get_reason_phrase(answer.status)
+    printable = "".join(mark if mark.isprintable() else " " for mark in text)
+    return printable[:_LONGEST_TEXT].strip(" :")
+
+
+def _asked_pause(answer: Answer) -> float:
+    """Give the seconds that Retry-After asks for (RFC 9110, 10.2.3), 0 if it asks for none."""
+    text = answer.headers.get("Retry-After", "")
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time())
+    except ValueError:
+        return 0.0

@@ -1,0 +1,179 @@
+"""An engine gets the layers that it lacks, says what it has, and its failures are findings."""
+
+import json
+import threading
+import uuid
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from pushed_images import make_model, with_model
+
+from imagesmith.findings import ExitCode, ImagesmithError
+from imagesmith.progress import Silent
+from imagesmith.publish import engine as engines_publisher
+from imagesmith.publish.archive import ArchivePublisher
+from imagesmith.publish.destination import destination
+from imagesmith.publish.engine import EnginePublisher
+
+
+class Listener(Silent):
+    """Keeps what was said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, stage, text):
+        self.lines.append(text)
+
+
+@pytest.fixture
+def model(store):
+    name = f"model-{uuid.uuid4().hex}:1"
+    return make_model(store, name, uuid.uuid4().bytes, seed=uuid.uuid4().int)
+
+
+@pytest.fixture
+def loaded(engine):
+    """Give a function that loads an image and says what came of it; its images go at the end."""
+    names = []
+
+    def load(image, store):
+        listener = Listener()
+        names.append(image.reference)
+        EnginePublisher(store, listener, engine.host).publish(image)
+        return listener.lines
+
+    yield load
+    for name in names:
+        engine.run("rmi", "--force", name, check=False)
+
+
+def inspected(engine, image):
+    return json.loads(engine.run("inspect", image.reference).stdout)[0]
+
+
+@pytest.mark.engine
+def test_the_engine_has_the_image_under_its_name(model, store, engine, loaded):
+    loaded(model, store)
+    found = inspected(engine, model)
+    assert found["Id"] == model.config_blob.digest
+    assert found["RootFS"]["Layers"] == [layer.diff_id for layer in model.layers]
+
+
+@pytest.mark.engine
+def test_a_second_model_brings_its_own_layer_alone(model, store, engine, loaded):
+    assert loaded(model, store) == ["3 layers (3.2 MB) into the engine"]
+    second = with_model(store, model, b"second")
+    assert loaded(second, store) == ["1 layers (0.0 MB) into the engine"]
+    assert inspected(engine, second)["Id"] == second.config_blob.digest
+
+
+@pytest.mark.engine
+def test_an_image_that_is_there_is_named_alone(model, store, engine, loaded):
+    loaded(model, store)
+    assert loaded(model, store) == []
+    assert inspected(engine, model)["Id"] == model.config_blob.digest
+
+
+@pytest.mark.engine
+def test_a_layer_that_the_engine_turns_out_to_lack_is_sent_after_all(
+    model, store, engine, loaded, monkeypatch
+):
+    monkeypatch.setattr(engines_publisher, "_known_prefix", lambda *_: 2)
+    assert loaded(model, store) == ["3 layers (3.2 MB) into the engine"]
+    assert inspected(engine, model)["Id"] == model.config_blob.digest
+
+
+@pytest.mark.engine
+def test_docker_load_gives_the_same_image_from_an_archive(model, store, engine, loaded, tmp_path):
+    ArchivePublisher(tmp_path / "image.tar").publish(model)
+    engine.run("load", "--input", tmp_path / "image.tar")
+    assert inspected(engine, model)["Id"] == model.config_blob.digest
+    assert loaded(model, store) == []
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("spoilt", [b"", b"x" * 100])
+def test_a_damaged_layer_is_not_loaded(model, store, engine, spoilt):
+    model.blob(model.layers[1].blob.digest).write_bytes(spoilt)
+    with pytest.raises(ImagesmithError) as stopped:
+        EnginePublisher(store, Silent(), engine.host).publish(model)
+    assert stopped.value.findings[0].code == "publish.damaged"
+    assert engine.run("inspect", model.reference, check=False).returncode != 0
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "nonsense", "tcp://h:99999", "ftp://x"],
+)
+def test_no_engine_is_a_finding(model, store, host, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", host)
+    for publisher in (EnginePublisher(store, Silent(), host), destination("docker", store)):
+        for ask in (publisher.check, lambda p=publisher: p.publish(model)):
+            with pytest.raises(ImagesmithError) as stopped:
+                ask()
+            assert stopped.value.findings[0].code == "reach.engine"
+            assert stopped.value.exit_code is ExitCode.UNREACHABLE
+
+
+class DyingEngine(BaseHTTPRequestHandler):
+    """An engine that answers until it is to load: then it ends, or its disk is full."""
+
+    load = "dies"
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        if self.path.endswith("/version"):
+            self.answer(200, {"ApiVersion": "1.41", "MinAPIVersion": "1.12"})
+        elif "/images/json" in self.path:
+            self.answer(200, [])
+        else:
+            self.answer(404, {"message": "no such image"})
+
+    def do_POST(self):
+        if self.load == "dies":
+            self.rfile.read(1 << 16)
+            self.connection.close()
+            return
+        while int(size := self.rfile.readline(), 16):
+            self.rfile.read(int(size, 16) + 2)
+        self.answer(200, {"error": "write /layer.tar: no space left on device"})
+
+    def answer(self, status, data):
+        body = json.dumps(data).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@contextmanager
+def dying_engine(load):
+    handler = type("Handler", (DyingEngine,), {"load": load})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.handle_error = lambda *_: None
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield "tcp://{}:{}".format(*server.server_address)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("load", "code", "word"),
+    [("dies", "reach.engine", "DOCKER_HOST"), ("is full", "publish.engine", "free some space")],
+)
+def test_an_engine_that_fails_while_it_loads_is_a_finding(model, store, load, code, word):
+    with dying_engine(load) as host, pytest.raises(ImagesmithError) as stopped:
+        EnginePublisher(store, Silent(), host).publish(model)
+    (found,) = stopped.value.findings
+    assert found.code == code
+    assert word in found.remedy
