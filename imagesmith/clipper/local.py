@@ -66,26 +66,35 @@ def take_down(runner: Runner, store: Store) -> bool:
     return stopped
 
 
-def connection(
-    management: str | None, rpc: str | None, runner: Runner, store: Store
-) -> tuple[Clipper, LocalManager]:
-    """Reach a Clipper by its management URL and RPC address; None is this user's embedded one.
+def reach(management: str | None, store: Store) -> tuple[Clipper, daemon.Running | None]:
+    """Reach a Clipper by its management URL; None is this user's embedded one, also given then.
 
-    Without an RPC address it is port 7000 of the management frontend's host. Raises
-    ImagesmithError: usage.rpc for an address that is not HOST:PORT, reach.clipper where no
-    Clipper is named and the embedded one is not up. (Another user's may well be.)
+    Raises ImagesmithError (reach.clipper) where no Clipper is named and the embedded one is not
+    up. (Another user's may well be.)
     """
-    address = _address(rpc) if rpc else None
     if management is not None:
-        host = urlsplit(management).hostname or ""
-        manager = LocalManager(runner, store, address or (host, Endpoints.rpc), clipper=None)
-        return Clipper(management), manager
+        return Clipper(management), None
     running = daemon.status(state_folder(store))
     if running is None:
         raise ImagesmithError(_not_up())
-    own = running.endpoints
-    manager = LocalManager(runner, store, address or (own.host, own.rpc), running.process)
-    return Clipper.at(own), manager
+    return Clipper.at(running.endpoints), running
+
+
+def connection(
+    management: str | None, rpc: str | None, runner: Runner, store: Store
+) -> tuple[Clipper, LocalManager]:
+    """Reach a Clipper, as ``reach`` does, and give what runs replicas for it on this machine.
+
+    Without an RPC address it is port 7000 of the management frontend's host. Raises
+    ImagesmithError: usage.rpc for an address that is not HOST:PORT, reach.clipper.
+    """
+    given = address(rpc) if rpc else None
+    client, running = reach(management, store)
+    if running is None:
+        host = urlsplit(management or "").hostname or ""
+        return client, LocalManager(runner, store, given or (host, Endpoints.rpc), clipper=None)
+    own = (running.endpoints.host, running.endpoints.rpc)
+    return client, LocalManager(runner, store, given or own, running.process)
 
 
 def serve(
@@ -163,7 +172,8 @@ def _not_up() -> Finding:
     )
 
 
-def _address(text: str) -> tuple[str, int]:
+def address(text: str) -> tuple[str, int]:
+    """Read HOST:PORT; ImagesmithError (usage.rpc) if it is none."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ImagesmithError(
