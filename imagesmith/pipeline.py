@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from imagesmith.findings import ImagesmithError, error
 
 if TYPE_CHECKING:
+    from imagesmith.build.builder import Builder
     from imagesmith.capture.bundle import Capture
     from imagesmith.image.oci import Image
+    from imagesmith.image.plan import ImagePlan
     from imagesmith.progress import Progress
     from imagesmith.publish.publisher import Publisher
     from imagesmith.resolve.lock import Lock
@@ -53,6 +55,8 @@ class BuildWish:
     verify: bool = True
     rtol: float = 1e-6
     compare: bool = True
+    builder: str = "auto"
+    template: Path | None = None
 
 
 def captured(wish: CaptureWish, shop: Workshop) -> Capture:
@@ -94,21 +98,93 @@ def build(capture: Capture, wish: BuildWish, publisher: Publisher, shop: Worksho
     Raises ImagesmithError with the findings of the stage that cannot go on; nothing is published
     then.
     """
-    from imagesmith.build.layers import LayersBuilder
-    from imagesmith.fetch import fetch
-    from imagesmith.image.plan import plan
-
     publisher.check()
-    base = base_for(capture, wish.base, shop)
-    lock = lock_for(capture, base, wish.index_url, shop)
-    fetch(lock, shop.store, shop.progress, index_url=wish.index_url)
-    planned = plan(capture, lock, base, runtime_folder(), shop.store, created())
-    image = LayersBuilder(shop.store, shop.progress).build(planned)
+    check_builder(wish.builder)
+    planned, lock = plan_for(capture, wish, shop)
+    builder, shop = _builder_for(planned, lock, wish, shop)
+    image = builder.build(planned)
     if wish.verify:
         _verify(image, capture, wish, shop)
     place = publisher.publish(image)
     shop.progress.say("publish", f"{image.pinned} is in {place}")
     return image
+
+
+def check_builder(name: str) -> None:
+    """Raise ImagesmithError (usage.builder, reach.engine) if no such builder can be had here."""
+    from imagesmith.build.choice import Choice, choice
+    from imagesmith.engine import connected
+
+    if choice(name) is Choice.DOCKER:
+        with connected(None):
+            pass
+
+
+def _builder_for(
+    plan: ImagePlan, lock: Lock, wish: BuildWish, shop: Workshop
+) -> tuple[Builder, Workshop]:
+    """Give the builder of a plan, and the workshop in which its image is tried.
+
+    What an engine has built may hold what only an engine runs, so it is tried there.
+    """
+    from imagesmith.build.choice import choice, needs_engine
+    from imagesmith.build.docker import DockerBuilder
+    from imagesmith.build.layers import LayersBuilder
+    from imagesmith.publish.engine import EnginePublisher
+    from imagesmith.run.docker import DockerRunner
+
+    if not needs_engine(choice(wish.builder), plan, wish.template):
+        return LayersBuilder(shop.store, shop.progress), shop
+    base = _pullable(wish.base)
+    builder = DockerBuilder(shop.store, shop.progress, lock, wish.template, base_reference=base)
+    runner = DockerRunner(EnginePublisher(shop.store, shop.progress))
+    return builder, replace(shop, runner=runner)
+
+
+def render_bundle(
+    capture: Capture, wish: BuildWish, template: Path | None, folder: Path, shop: Workshop
+) -> None:
+    """Write the build context of a capture's image, which any builder makes without imagesmith.
+
+    Raises ImagesmithError with the findings of the stage that cannot go on; nothing is written
+    then.
+    """
+    from imagesmith.image.compiler import BaseCompiler
+    from imagesmith.render import check_place, render
+
+    check_place(folder)
+    planned, lock = plan_for(capture, wish, shop)
+    render(
+        planned,
+        shop.store,
+        lock,
+        BaseCompiler(shop.store, planned.base),
+        folder,
+        template,
+        base_reference=_pullable(wish.base),
+    )
+    shop.progress.say("render", f"{len(planned.layers)} layers over {planned.base.reference}")
+
+
+def _pullable(base: str | None) -> str | None:
+    """Give the reference by which any builder pulls the very base: with its registry and digest.
+
+    One by tag alone may have got another digest here than the registry knows it by.
+    """
+    from imagesmith.registry.reference import names_registry
+
+    return base if base and "@" in base and names_registry(base) else None
+
+
+def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePlan, Lock]:
+    """Plan a capture's image, and give its lock; the wheels are then in the store."""
+    from imagesmith.fetch import fetch
+    from imagesmith.image.plan import plan
+
+    base = base_for(capture, wish.base, shop)
+    lock = lock_for(capture, base, wish.index_url, shop)
+    fetch(lock, shop.store, shop.progress, index_url=wish.index_url)
+    return plan(capture, lock, base, runtime_folder(), shop.store, created()), lock
 
 
 def base_for(capture: Capture, reference: str | None, shop: Workshop) -> Image:
@@ -122,7 +198,7 @@ def base_for(capture: Capture, reference: str | None, shop: Workshop) -> Image:
 
     if reference is None:
         return base.ensure(shop.store, capture.python_minor, shop.progress)
-    found = base.find(shop.store, reference)
+    found = base.find(shop.store, reference, shop.progress)
     if found is None:
         raise ImagesmithError(
             error(
@@ -133,7 +209,16 @@ def base_for(capture: Capture, reference: str | None, shop: Workshop) -> Image:
                 " one",
             )
         )
-    python = found.config.labels.get(oci.LABEL_PYTHON, "an unknown version")
+    python = found.config.labels.get(oci.LABEL_PYTHON)
+    if python is None:
+        raise ImagesmithError(
+            error(
+                "build.base-python",
+                reference,
+                f"{reference} says of no Python that it has one (the label {oci.LABEL_PYTHON})",
+                "name a base that `imagesmith base build` made",
+            )
+        )
     if python != capture.python_minor:
         raise ImagesmithError(
             error(

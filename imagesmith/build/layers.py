@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from imagesmith.findings import Finding, ImagesmithError, error
+from imagesmith.findings import ImagesmithError
 from imagesmith.image import oci
-from imagesmith.image.bytecode import base_python, compiled
-from imagesmith.image.contents import members
+from imagesmith.image.compiler import BaseCompiler
+from imagesmith.image.contents import members, refused
 from imagesmith.image.layer import layer_of
-from imagesmith.image.plan import WheelsLayer, key
-from imagesmith.image.unpack import unpacked
+from imagesmith.image.plan import key
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from imagesmith.image.plan import ImagePlan, PlannedLayer
     from imagesmith.progress import Progress
     from imagesmith.store import Store
@@ -61,31 +58,10 @@ class LayersBuilder:
         return image
 
     def _layer(self, planned: PlannedLayer, base: oci.Image) -> oci.Layer:
-        contents = partial(members, planned, self.store, partial(self._bytecode, base))
+        contents = partial(members, planned, self.store, BaseCompiler(self.store, base))
         try:
             return layer_of(self.store, key(planned, base), contents, planned.comment)
         except (ValueError, FileNotFoundError) as bad:
-            raise ImagesmithError(_refused(planned, bad)) from bad
+            raise ImagesmithError(refused(planned, bad)) from bad
         except OSError as bad:
             raise self.store.failure(bad) from bad
-
-    def _bytecode(self, base: oci.Image, sources: Path, digest: str, prefix: str) -> Path:
-        """Compile a zip of sources with the base's own Python, which lies in its one layer."""
-        root = unpacked(self.store, base.blob(base.layers[0].blob.digest), base.layers[0])
-        return compiled(
-            self.store,
-            base.manifest.digest,
-            base_python(root, base.config.labels[oci.LABEL_PYTHON]),
-            sources,
-            digest,
-            prefix,
-        )
-
-
-def _refused(planned: PlannedLayer, bad: Exception) -> Finding:
-    if isinstance(planned, WheelsLayer):
-        code, remedy = "build.wheel", "the wheel is not well-formed: lock another version of it"
-    else:
-        code, remedy = "build.file", "capture again, and leave the bundle alone while it is built"
-    message = f"the layer of {planned.comment} cannot be made: {bad}"
-    return error(code, planned.comment, message, remedy)

@@ -6,6 +6,7 @@ Whatever is heavy is imported where it is used: ``imagesmith --help`` answers at
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,9 +17,12 @@ from imagesmith.cli.command import Result, command
 from imagesmith.cli.console import Console
 
 if TYPE_CHECKING:
+    from imagesmith.clipper.client import Clipper
     from imagesmith.clipper.endpoints import Endpoints
+    from imagesmith.clipper.manager import ContainerManager
     from imagesmith.image.oci import Image
     from imagesmith.pipeline import Workshop
+    from imagesmith.publish.registry import RegistryPublisher
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,6 +34,14 @@ base_app = typer.Typer(help="The base images that models' images stand on.", no_
 clipper_app = typer.Typer(help="The embedded Clipper of this machine.", no_args_is_help=True)
 app.add_typer(base_app, name="base")
 app.add_typer(clipper_app, name="clipper")
+
+
+class ManagerName(StrEnum):
+    """What runs the replicas of a deployment."""
+
+    LOCAL = "local"
+    DOCKER = "docker"
+
 
 # Options that several commands take.
 Name = Annotated[str, typer.Option("--name", help="The model's name in Clipper.")]
@@ -52,10 +64,14 @@ IndexUrl = Annotated[
     str | None, typer.Option("--index-url", help="The package index to lock from.")
 ]
 Base = Annotated[
-    str | None, typer.Option("--base", metavar="REF", help="The base: a name, digest or oci:DIR.")
+    str | None,
+    typer.Option("--base", metavar="REF", help="The base: a name, digest, oci:DIR or HOST/PATH."),
 ]
 Rtol = Annotated[float, typer.Option("--rtol", help="How far two numbers may be apart.")]
 NoCompare = Annotated[bool, typer.Option("--no-compare", help="Let the answers be what they are.")]
+Template = Annotated[
+    Path | None, typer.Option("--template", metavar="FILE", help="A Dockerfile template.")
+]
 QueryPort = Annotated[int, typer.Option("--query-port", help="Where queries are taken.")]
 ManagementPort = Annotated[
     int, typer.Option("--management-port", help="Where models are registered.")
@@ -134,6 +150,24 @@ def lock_command(
     return Result(str(folder), {"lock": str(folder), "pylock": str(folder / PYLOCK)})
 
 
+@command(app, "render")
+def render_command(
+    console: Console,
+    bundle: Annotated[Path, typer.Argument(help="A bundle that `capture` wrote.")],
+    folder: Annotated[Path, typer.Option("--output", "-o", help="The folder of the context.")],
+    template: Template = None,
+    base: Base = None,
+    index_url: IndexUrl = None,
+) -> Result:
+    """Write a build context that plain `docker build` takes, without a network."""
+    from imagesmith import pipeline
+    from imagesmith.capture.bundle import read
+
+    wish = pipeline.BuildWish(base, index_url)
+    pipeline.render_bundle(read(bundle), wish, template, folder, _workshop(console))
+    return Result(str(folder), {"context": str(folder), "dockerfile": str(folder / "Dockerfile")})
+
+
 @command(app, "build")
 def build_command(
     console: Console,
@@ -151,20 +185,57 @@ def build_command(
     no_compare: NoCompare = False,
     output: Annotated[
         str | None,
-        typer.Option("--output", metavar="oci:DIR|archive:FILE", help="Where the image goes."),
+        typer.Option(
+            "--output", metavar="oci:DIR|archive:FILE|docker", help="Where the image goes."
+        ),
     ] = None,
+    push: Annotated[
+        str | None, typer.Option("--push", metavar="REF", help="And into which registry.")
+    ] = None,
+    builder: Annotated[
+        str, typer.Option("--builder", metavar="auto|layers|docker", help="What makes the image.")
+    ] = "auto",
+    template: Template = None,
 ) -> Result:
     """Make an image of a function and see that it answers."""
     from imagesmith import pipeline
     from imagesmith.publish.destination import destination
+    from imagesmith.publish.publisher import Several
 
     shop = _workshop(console)
-    publisher = destination(output, shop.store)
+    publisher = destination(output, shop.store, console)
+    registry = _registry(push, shop) if push else None
+    if registry:
+        publisher = Several((publisher, registry))
     publisher.check()
+    pipeline.check_builder(builder)
     taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
-    wish = pipeline.BuildWish(base, index_url, not no_verify, rtol, not no_compare)
+    wish = pipeline.BuildWish(
+        base, index_url, not no_verify, rtol, not no_compare, builder, template
+    )
     image = pipeline.build(pipeline.captured(taking, shop), wish, publisher, shop)
-    return Result(image.pinned, {"image": image.pinned, "digest": image.manifest.digest})
+    data = {"image": image.pinned, "digest": image.manifest.digest}
+    if registry is None:
+        return Result(image.pinned, data)
+    pushed = str(registry.reference.at(image.manifest.digest))
+    return Result(pushed, {**data, "pushed": pushed})
+
+
+@command(app, "push")
+def push_command(
+    console: Console,
+    image: Annotated[str, typer.Argument(help="NAME:VERSION, oci:DIR or archive:FILE")],
+    reference: Annotated[str, typer.Argument(metavar="REF", help="HOST/PATH[:TAG]")],
+) -> Result:
+    """Push an image into a registry."""
+    from imagesmith.image.find import find_image
+
+    shop = _workshop(console)
+    registry = _registry(reference, shop)
+    found = find_image(image, shop.store)
+    registry.publish(found)
+    pushed = str(registry.reference.at(found.manifest.digest))
+    return Result(pushed, {"image": found.pinned, "pushed": pushed})
 
 
 @command(app, "verify")
@@ -220,10 +291,15 @@ def deploy_command(
     replicas: Replicas = 1,
     batch_size: BatchSize = -1,
     label: Annotated[list[str] | None, typer.Option("--label", help="A label in Clipper.")] = None,
+    manager: Annotated[
+        ManagerName, typer.Option("--manager", help="What runs the replicas.")
+    ] = ManagerName.LOCAL,
+    network: Annotated[
+        str, typer.Option("--network", help="Their network, with --manager docker.")
+    ] = "clipper_network",
 ) -> Result:
-    """Start replicas of an image here and register them."""
+    """Start replicas of an image and register them."""
     from imagesmith.clipper.deploy import Wish, deploy
-    from imagesmith.clipper.local import connection
 
     shop = _workshop(console)
     found = _image(image, shop)
@@ -235,9 +311,9 @@ def deploy_command(
         batch_size=batch_size,
         labels=tuple(label or ()),
     )
-    client, manager = connection(clipper, rpc, shop.runner, shop.store)
+    client, runs_them = _manager(manager, clipper, rpc, network, shop)
     with client:
-        done = deploy(found, wish, client, manager, console)
+        done = deploy(found, wish, client, runs_them, console)
     data = {"app": done.app, "model": done.model.name, "version": done.model.version}
     return Result(done.app, {**data, "image": found.pinned, "replicas": list(done.replicas)})
 
@@ -316,6 +392,29 @@ def _workshop(console: Console) -> Workshop:
 
     store = Store.default()
     return Workshop(store, RootfsRunner(store), console)
+
+
+def _registry(reference: str, shop: Workshop) -> RegistryPublisher:
+    from imagesmith.publish.registry import RegistryPublisher
+    from imagesmith.registry.reference import parse
+
+    return RegistryPublisher(parse(reference), shop.store, shop.progress)
+
+
+def _manager(
+    kind: ManagerName, clipper: str | None, rpc: str | None, network: str, shop: Workshop
+) -> tuple[Clipper, ContainerManager]:
+    """Reach a Clipper, and give what runs replicas for it."""
+    from imagesmith.clipper import local
+
+    if kind is ManagerName.LOCAL:
+        return local.connection(clipper, rpc, shop.runner, shop.store)
+    from imagesmith.clipper.docker_manager import DockerContainerManager
+    from imagesmith.publish.engine import EnginePublisher
+
+    client, _ = local.reach(clipper, shop.store)
+    loader = EnginePublisher(shop.store, shop.progress)
+    return client, DockerContainerManager(loader, network, local.address(rpc) if rpc else None)
 
 
 def _image(text: str, shop: Workshop) -> Image:

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 from zipfile import ZipFile, ZipInfo
 
-from imagesmith.findings import ImagesmithError
+from imagesmith.findings import Finding, ImagesmithError, error
 from imagesmith.image.plan import FilesLayer, PlannedLayer, PrefixLayer, WheelsLayer
 from imagesmith.image.tar import Member, disk_member, file_member, link_member
 from imagesmith.image.wheel import ENVIRONMENT, Site, archives, check_wheel, wheel_members
@@ -39,6 +39,16 @@ def members(layer: PlannedLayer, store: Store, compiler: Compiler) -> Iterator[M
             return _wheels(layer, store, compiler)
         case FilesLayer():
             return _files(layer, compiler)
+
+
+def refused(layer: PlannedLayer, bad: Exception) -> Finding:
+    """Say of what a layer's members could not be made."""
+    if isinstance(layer, WheelsLayer):
+        code, remedy = "build.wheel", "the wheel is not well-formed: lock another version of it"
+    else:
+        code, remedy = "build.file", "capture again, and leave the bundle alone while it is built"
+    message = f"the layer of {layer.comment} cannot be made: {bad}"
+    return error(code, layer.comment, message, remedy)
 
 
 def _prefix(layer: PrefixLayer) -> Iterator[Member]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from imagesmith.image.oci import LAYER_GZIP, Descriptor, Layer
 from imagesmith.image.tar import write_tar
-from imagesmith.store import key_of
+from imagesmith.store import CHUNK, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,22 +34,55 @@ def layer_of(
     store: Store, made_from: object, members: Callable[[], Iterable[Member]], comment: str
 ) -> Layer:
     """Give the layer made from these inputs (JSON data), written only if the store lacks it."""
-    key = key_of("layer", RECIPE, made_from)
-    if fact := store.recall("layers", key):
-        blob = Descriptor(LAYER_GZIP, fact["digest"], fact["size"])
-        if store.has(blob.digest):
-            return Layer(blob, fact["diff_id"], comment)
-    layer = write_layer(store, members(), comment)
+    return _kept(store, made_from, lambda: write_layer(store, members(), comment), comment)
+
+
+def _kept(store: Store, made_from: object, make: Callable[[], Layer], comment: str) -> Layer:
+    known = known_layer(store, made_from, comment)
+    if known is not None and store.has(known.blob.digest):
+        return known
+    layer = make()
     fact = {"digest": layer.blob.digest, "size": layer.blob.size, "diff_id": layer.diff_id}
-    store.remember("layers", key, fact)
+    store.remember("layers", _key(made_from), fact)
     return layer
+
+
+def known_layer(store: Store, made_from: object, comment: str) -> Layer | None:
+    """Give the layer that was made from these inputs before; its blob may be gone since."""
+    fact = store.recall("layers", _key(made_from))
+    if fact is None:
+        return None
+    return Layer(Descriptor(LAYER_GZIP, fact["digest"], fact["size"]), fact["diff_id"], comment)
+
+
+def _key(made_from: object) -> str:
+    return key_of("layer", RECIPE, made_from)
 
 
 def write_layer(store: Store, members: Iterable[Member], comment: str) -> Layer:
     """Write these members as a gzip layer blob into the store."""
+    return _written(store, lambda gzip: write_tar(members, gzip), comment)
+
+
+def compressed(store: Store, diff_id: str, tar: Callable[[], BinaryIO], comment: str) -> Layer:
+    """Give the layer that is this tar, as somebody else wrote it; compressed only once.
+
+    Raises ValueError if it is not what its digest (``diff_id``) says.
+    """
+
+    def copy(gzip: _Gzip) -> None:
+        with tar() as source:
+            shutil.copyfileobj(source, gzip, CHUNK)
+        if gzip.diff_id != diff_id:
+            raise ValueError(f"a layer is {gzip.diff_id}, not {diff_id}")
+
+    return _kept(store, ["tar", diff_id], lambda: _written(store, copy, comment), comment)
+
+
+def _written(store: Store, write: Callable[[_Gzip], None], comment: str) -> Layer:
     with store.writer() as blob, ThreadPoolExecutor(_AHEAD) as pool:
         gzip = _Gzip(blob, pool)
-        write_tar(members, gzip)
+        write(gzip)
         gzip.finish()
     return Layer(Descriptor(LAYER_GZIP, blob.digest, blob.size), gzip.diff_id, comment)
 

@@ -11,7 +11,9 @@ from imagesmith.cli.command import Result, command
 from imagesmith.findings import ImagesmithError, error, warning
 
 COMMAND = Path(sys.executable).with_name("imagesmith")
-COMMANDS = ["capture", "lock", "build", "verify", "run", "deploy", "base", "clipper"]
+COMMANDS = [
+    *("capture", "lock", "render", "build", "push", "verify", "run", "deploy", "base", "clipper")
+]
 
 
 def run(*arguments, **options):
@@ -44,7 +46,8 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    heavy = {"numpy", "zmq", "httpx", "rich", "starlette", "uvicorn", "cloudpickle", "installer"}
+    heavy = {"numpy", "zmq", "httpx", "rich", "starlette", "uvicorn", "cloudpickle"}
+    heavy |= {"installer", "jinja2"}
     assert heavy.isdisjoint(done.stderr.split())
 
 

@@ -1,0 +1,1 @@
+"""What imagesmith renders: the Dockerfile of an image and its blocks."""
