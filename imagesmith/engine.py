@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from imagesmith.findings import ImagesmithError, error
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 # Seconds; an engine on a slow disk says nothing for long while it commits a layer.
 _SILENCE = 300
+_SOCKET = Path("/var/run/docker.sock")  # where an engine is unless DOCKER_HOST names another
 
 
 @contextmanager
@@ -45,6 +48,28 @@ def connected(host: str | None) -> Iterator[DockerClient]:
         raise _unreachable(host, bad) from bad
     finally:
         client.close()
+
+
+def is_in_reach() -> bool:
+    """Say whether the engine of DOCKER_HOST, else this machine's, answers."""
+    if not os.environ.get("DOCKER_HOST") and not _SOCKET.exists():
+        return False  # without importing a library to find that out
+    try:
+        with connected(None):
+            return True
+    except ImagesmithError:
+        return False
+
+
+def is_named() -> bool:
+    """Say whether the user has named an engine."""
+    return bool(os.environ.get("DOCKER_HOST"))
+
+
+def is_named_here() -> bool:
+    """Say whether the user has named an engine that runs on this very machine."""
+    host = urlsplit(os.environ.get("DOCKER_HOST", ""))
+    return host.scheme == "unix" or host.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _unreachable(host: str | None, bad: Exception) -> ImagesmithError:

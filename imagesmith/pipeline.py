@@ -110,6 +110,22 @@ def build(capture: Capture, wish: BuildWish, publisher: Publisher, shop: Worksho
     return image
 
 
+def runner_for(store: Store, progress: Progress, *, by_engine: bool) -> Runner:
+    """Give what starts containers: imagesmith itself, or the Docker engine.
+
+    The engine does ``by_engine``, and where this machine lets imagesmith start none.
+    """
+    from imagesmith.engine import is_in_reach
+    from imagesmith.publish.engine import EnginePublisher
+    from imagesmith.run.docker import DockerRunner
+    from imagesmith.run.rootfs import RootfsRunner
+
+    rootfs = RootfsRunner(store)
+    if by_engine or (not rootfs.can_start() and is_in_reach()):
+        return DockerRunner(EnginePublisher(store, progress))
+    return rootfs
+
+
 def check_builder(name: str) -> None:
     """Raise ImagesmithError (usage.builder, reach.engine) if no such builder can be had here."""
     from imagesmith.build.choice import Choice, choice
@@ -135,7 +151,7 @@ def _builder_for(
 
     if not needs_engine(choice(wish.builder), plan, wish.template):
         return LayersBuilder(shop.store, shop.progress), shop
-    base = _pullable(wish.base)
+    base = _pullable(wish.base, plan)
     builder = DockerBuilder(shop.store, shop.progress, lock, wish.template, base_reference=base)
     runner = DockerRunner(EnginePublisher(shop.store, shop.progress))
     return builder, replace(shop, runner=runner)
@@ -161,19 +177,22 @@ def render_bundle(
         BaseCompiler(shop.store, planned.base),
         folder,
         template,
-        base_reference=_pullable(wish.base),
+        base_reference=_pullable(wish.base, planned),
     )
     shop.progress.say("render", f"{len(planned.layers)} layers over {planned.base.reference}")
 
 
-def _pullable(base: str | None) -> str | None:
+def _pullable(base: str | None, plan: ImagePlan) -> str | None:
     """Give the reference by which any builder pulls the very base: with its registry and digest.
 
-    One by tag alone may have got another digest here than the registry knows it by.
+    One by tag alone may have got another digest here than the registry knows it by, and one that
+    was made from an image there is in no registry.
     """
-    from imagesmith.registry.reference import names_registry
+    from imagesmith.registry.reference import names_registry, parse
 
-    return base if base and "@" in base and names_registry(base) else None
+    if base is None or not names_registry(base):
+        return None
+    return base if parse(base).digest == plan.base.manifest.digest else None
 
 
 def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePlan, Lock]:
@@ -209,16 +228,7 @@ def base_for(capture: Capture, reference: str | None, shop: Workshop) -> Image:
                 " one",
             )
         )
-    python = found.config.labels.get(oci.LABEL_PYTHON)
-    if python is None:
-        raise ImagesmithError(
-            error(
-                "build.base-python",
-                reference,
-                f"{reference} says of no Python that it has one (the label {oci.LABEL_PYTHON})",
-                "name a base that `imagesmith base build` made",
-            )
-        )
+    python = found.config.labels[oci.LABEL_PYTHON]
     if python != capture.python_minor:
         raise ImagesmithError(
             error(

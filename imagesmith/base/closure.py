@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.base import debian, tree
+from imagesmith.base.adopt import adopt, is_ours
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import layout, oci
 from imagesmith.image.find import damaged
@@ -71,19 +72,54 @@ def find(store: Store, reference: str, progress: Progress | None = None) -> oci.
     """Find a base by name ("closure-base:3.11", "3.11"), by digest, the one in "oci:DIR", or the
     one that a registry has under "HOST/PATH[:TAG][@DIGEST]".
 
-    The blobs of one from elsewhere are then in the store, each checked against its digest.
+    The blobs of one from elsewhere are then in the store, each checked against its digest; one
+    that is not as our own bases are is made so (see ``adopt``).
 
     Raises ImagesmithError: usage.base where that folder holds several images, build.damaged where
-    what is there cannot be read, and what ``pull`` raises.
+    what is there cannot be read, and what ``pull`` and ``adopt`` raise.
     """
     try:
-        if reference.startswith("oci:"):
-            return _taken(_only(Path(reference.removeprefix("oci:"))), store)
-        if names_registry(reference):
-            return pull(parse(reference), store, progress or Silent())
-        return layout.find(store.root, _name(reference))
+        found = _found(store, reference, progress)
+        return found if found is None or is_ours(found) else adopt(found, store)
     except (ValueError, OSError) as bad:
         raise damaged(reference, bad) from bad
+
+
+def take(store: Store, reference: str, python: str | None, progress: Progress) -> oci.Image:
+    """Make the base ``closure-base:X.Y`` from another image, named as ``find`` takes it.
+
+    Raises ImagesmithError: usage.base where there is no such image, and what ``find`` raises.
+    """
+    try:
+        found = _found(store, reference, progress)
+        if found is None:
+            raise ImagesmithError(
+                error(
+                    "usage.base",
+                    reference,
+                    f"there is no image {reference!r}",
+                    "name it as HOST/PATH:TAG, or oci:DIR",
+                )
+            )
+        made = adopt(found, store, python)
+        name = f"{NAME}:{made.config.labels[oci.LABEL_PYTHON]}"
+        labels = {**made.config.labels, oci.LABEL_BASE: _FLAVOUR, LABEL_RECIPE: _RECIPE}
+        config = replace(made.config, labels=labels)
+        image = oci.assemble(store, name, made.layers, config, _CREATED)
+        with locked(store.root / "bases"):
+            layout.put(store.root, image)
+    except (ValueError, OSError) as bad:
+        raise damaged(reference, bad) from bad
+    progress.say("base", f"{image.pinned}: from {reference}")
+    return image
+
+
+def _found(store: Store, reference: str, progress: Progress | None) -> oci.Image | None:
+    if reference.startswith("oci:"):
+        return _taken(_only(Path(reference.removeprefix("oci:"))), store)
+    if names_registry(reference):
+        return pull(parse(reference), store, progress or Silent())
+    return layout.find(store.root, _name(reference))
 
 
 def available(store: Store) -> list[oci.Image]:

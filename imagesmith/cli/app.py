@@ -15,6 +15,7 @@ import typer
 
 from imagesmith.cli.command import Result, command
 from imagesmith.cli.console import Console
+from imagesmith.findings import ImagesmithError, error
 
 if TYPE_CHECKING:
     from imagesmith.clipper.client import Clipper
@@ -246,10 +247,11 @@ def verify_command(
     rtol: Rtol = 1e-6,
     no_compare: NoCompare = False,
 ) -> Result:
-    """Start an image and see that it answers."""
+    """Start an image and see that it answers; on the engine that DOCKER_HOST names, if it does."""
     from imagesmith import pipeline
+    from imagesmith.engine import is_named
 
-    shop = _workshop(console)
+    shop = _workshop(console, by_engine=is_named())
     found = _image(image, shop)
     verdict = pipeline.verify_image(found, samples, shop, rtol=rtol, compare=not no_compare)
     data = {"image": found.pinned, "answered": verdict.answered, "compared": verdict.compared}
@@ -264,11 +266,12 @@ def run_command(
     management_port: ManagementPort = 1338,
     rpc_port: RpcPort = 7000,
 ) -> Result:
-    """Serve an image here until interrupted."""
+    """Serve an image here until interrupted; by this machine's engine, if DOCKER_HOST names it."""
     from imagesmith.clipper.endpoints import Endpoints
     from imagesmith.clipper.local import serve
+    from imagesmith.engine import is_named_here
 
-    shop = _workshop(console)
+    shop = _workshop(console, by_engine=is_named_here())
     endpoints = Endpoints(query=query_port, management=management_port, rpc=rpc_port)
     tell = partial(print, flush=True)  # who reads a pipe waits for the line, not for the end
     serve(_image(image, shop), endpoints, shop.runner, shop.store, console, tell)
@@ -321,12 +324,30 @@ def deploy_command(
 @command(base_app, "build")
 def base_build_command(
     console: Console,
-    python: Annotated[str, typer.Option("--python", help="The minor version, as 3.11.")],
+    python: Annotated[
+        str | None, typer.Option("--python", help="The minor version, as 3.11.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="REF", help="An image: HOST/PATH:TAG, oci:DIR.")
+    ] = None,
 ) -> Result:
-    """Make the base of a Python version from Debian's packages."""
+    """Make the base of a Python version from Debian's packages, or from another image."""
     from imagesmith import base
+    from imagesmith.store import Store
 
-    made = base.ensure(_workshop(console).store, python, console)
+    if source is not None:
+        made = base.take(Store.default(), source, python, console)
+    elif python is not None:
+        made = base.ensure(Store.default(), python, console)
+    else:
+        raise ImagesmithError(
+            error(
+                "usage.python",
+                "--python",
+                "no Python is named, nor an image to take one from",
+                "name one with --python, as 3.11, or an image with --from",
+            )
+        )
     return Result(made.pinned, {"base": made.pinned, "labels": dict(made.config.labels)})
 
 
@@ -385,13 +406,12 @@ def _listening(endpoints: Endpoints) -> Result:
     return Result("\n".join(f"{key}: {data[key]}" for key in ("query", "management", "rpc")), data)
 
 
-def _workshop(console: Console) -> Workshop:
-    from imagesmith.pipeline import Workshop
-    from imagesmith.run.rootfs import RootfsRunner
+def _workshop(console: Console, *, by_engine: bool = False) -> Workshop:
+    from imagesmith.pipeline import Workshop, runner_for
     from imagesmith.store import Store
 
     store = Store.default()
-    return Workshop(store, RootfsRunner(store), console)
+    return Workshop(store, runner_for(store, console, by_engine=by_engine), console)
 
 
 def _registry(reference: str, shop: Workshop) -> RegistryPublisher:

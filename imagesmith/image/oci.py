@@ -30,6 +30,7 @@ REF_NAME = "org.opencontainers.image.ref.name"
 LABEL_BASE = "io.imagesmith.base"  # marks a closure base, its value the flavour
 LABEL_BASE_DIGEST = "io.imagesmith.base.digest"
 LABEL_PYTHON = "io.imagesmith.python"  # X.Y
+LABEL_EXECUTABLE = "io.imagesmith.executable"  # where that Python is, unless in /usr/bin
 LABEL_GLIBC = "io.imagesmith.glibc"  # X.Y
 LABEL_INPUT_TYPE = "io.imagesmith.input-type"
 LABEL_MODULES = "io.imagesmith.modules"  # what the function needs, a JSON list

@@ -108,9 +108,10 @@ def plan(
     the lock are in the store.
     """
     minor = lock.target.python
+    executable = base.config.labels.get(oci.LABEL_EXECUTABLE, f"/usr/bin/python{minor}")
     room = _LIMIT - len(base.layers) - 4
     layers: tuple[PlannedLayer, ...] = (
-        PrefixLayer(minor, f"/usr/bin/python{minor}"),
+        PrefixLayer(minor, executable),
         *(WheelsLayer(group, minor) for group in _grouped(lock.wheels, store, room)),
         _lock_layer(lock),
         _runtime_layer(runtime),

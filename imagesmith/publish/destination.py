@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagesmith.engine import is_in_reach
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.progress import Silent
 from imagesmith.publish.archive import ArchivePublisher
 from imagesmith.publish.engine import EnginePublisher
 from imagesmith.publish.layout import LayoutPublisher, StorePublisher
+from imagesmith.publish.publisher import Several
 
 if TYPE_CHECKING:
     from imagesmith.progress import Progress
@@ -20,19 +22,22 @@ if TYPE_CHECKING:
 def destination(output: str | None, store: Store, progress: Progress | None = None) -> Publisher:
     """Give the destination that ``oci:DIR``, ``archive:FILE`` or ``docker`` names.
 
-    None is the store.
+    None is the store, where later commands find the image by its name, and the Docker engine if one
+    is in reach.
 
     Raises ImagesmithError (usage.output) for any other text.
     """
+    engine = EnginePublisher(store, progress or Silent())
     if output is None:
-        return StorePublisher(store)
+        kept = StorePublisher(store)
+        return Several((engine, kept)) if is_in_reach() else kept
     scheme, _, path = output.partition(":")
     if path and scheme == "oci":
         return LayoutPublisher(Path(path))
     if path and scheme == "archive":
         return ArchivePublisher(Path(path))
     if output == "docker":
-        return EnginePublisher(store, progress or Silent())
+        return engine
     raise ImagesmithError(
         error(
             "usage.output",

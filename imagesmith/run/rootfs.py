@@ -225,6 +225,13 @@ class RootfsRunner:
         elif ended and all(map(is_stale, (spec.parent, *spec.parent.glob("log")))):
             shutil.rmtree(spec.parent, ignore_errors=True)
 
+    def can_start(self) -> bool:
+        """Say whether this machine lets us start containers."""
+        try:
+            return bool(self.privilege)
+        except ImagesmithError:
+            return False
+
     @cached_property
     def privilege(self) -> Privilege:
         """The first way that works here; found by trying, since many settings forbid some."""

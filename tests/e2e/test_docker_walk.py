@@ -43,6 +43,22 @@ def test_a_template_with_a_run_line_is_built_verified_and_published_by_a_remote_
         assert there.stdout == "mine\n"
 
 
+def test_without_an_output_the_engine_in_reach_has_it_and_verify_asks_there(imagesmith, samples):
+    with own_engine() as engine:
+        done = imagesmith("build", *ECHO, "--name", "kept", DOCKER_HOST=engine.host)
+        assert done.returncode == 0, done.stderr
+        there = json.loads(engine.run("inspect", "kept:1").stdout)[0]
+        assert there["Config"]["Labels"]["io.imagesmith.model"] == "kept"
+        began = engine.run("info", "--format", "{{.SystemTime}}").stdout.strip()
+        question = ("--samples", samples('["a", "b"]'), "--no-compare")
+        asked = imagesmith("verify", done.stdout.strip(), *question, DOCKER_HOST=engine.host)
+        assert (asked.returncode, asked.stdout) == (0, done.stdout), asked.stderr
+        ended = engine.run("info", "--format", "{{.SystemTime}}").stdout.strip()
+        during = ("--since", began, "--until", ended, "--filter", "event=start")
+        assert len(engine.run("events", *during).stdout.splitlines()) == 1
+        assert engine.run("ps", "--all", "--quiet").stdout == ""
+
+
 def test_the_digest_printed_is_that_of_what_an_engine_built(build, engine, template):
     done, place = build(*ECHO, "--template", template, DOCKER_HOST=engine.host)
     assert done.returncode == 0, done.stderr

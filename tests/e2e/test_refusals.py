@@ -137,7 +137,8 @@ def test_a_base_that_is_not_there(refused):
 
 def test_a_base_of_another_python(refused, tmp_path):
     store = Store(tmp_path / "store")
-    config = oci.ImageConfig(labels={oci.LABEL_BASE: "closure", oci.LABEL_PYTHON: "3.9"})
+    labels = {oci.LABEL_BASE: "closure", oci.LABEL_PYTHON: "3.9", oci.LABEL_GLIBC: "2.31"}
+    config = oci.ImageConfig(labels=labels)
     layers = (write_layer(store, [], "nothing"),)
     base = oci.assemble(store, "closure-base:3.9", layers, config, "1970-01-01T00:00:00Z")
     LayoutPublisher(tmp_path / "base").publish(base)
@@ -147,6 +148,8 @@ def test_a_base_of_another_python(refused, tmp_path):
 
 def test_a_python_that_debian_has_no_packages_of(imagesmith):
     told(imagesmith("base", "build", "--python", "3.7"), 6, "build.base-python")
+    told(imagesmith("base", "build"), 2, "usage.python")
+    told(imagesmith("base", "build", "--from", "nobodys:1"), 2, "usage.base")
 
 
 def test_a_base_without_the_tool_that_makes_it(imagesmith, tmp_path):

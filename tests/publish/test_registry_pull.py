@@ -14,6 +14,8 @@ from imagesmith import base as bases
 from imagesmith import pipeline
 from imagesmith.findings import ExitCode, ImagesmithError
 from imagesmith.image import oci
+from imagesmith.image.layer import write_layer
+from imagesmith.image.tar import file_member
 from imagesmith.progress import Silent
 from imagesmith.publish.registry import RegistryPublisher
 from imagesmith.registry import client
@@ -173,7 +175,12 @@ def test_a_base_that_names_no_python_is_a_finding(registry, name, store, empty):
     assert stopped.value.exit_code is ExitCode.BUILD
 
 
-def test_a_base_is_found_in_a_registry(pushed, registry, name, empty):
+def test_a_base_is_found_in_a_registry(registry, name, store, empty):
+    labels = {oci.LABEL_PYTHON: "3.11", oci.LABEL_GLIBC: "2.36"}
+    layer = write_layer(store, [file_member("etc/base", b"base")], "base")
+    config = oci.ImageConfig(labels=labels)
+    image = oci.assemble(store, "base:1", (layer,), config, "1970-01-01T00:00:00Z")
+    RegistryPublisher(parse(f"{registry.address}/{name}:1"), store, Silent()).publish(image)
     found = bases.find(empty, f"{registry.address}/{name}:1")
-    assert found.manifest == pushed.manifest
+    assert found.manifest == image.manifest
     assert found.blobs == empty.blobs
