@@ -20,6 +20,8 @@ test: .venv/.has-test
 	@$(call need,skopeo,skopeo)
 	@$(call need,dockerd,docker.io)
 	@$(call need,docker-registry,docker-registry)
+	@$(call need,ip,iproute2)
+	@$(call need,buildah,buildah)
 	@# A file stays in one worker: some look at every container of the store.
 	$(BIN)/pytest -n 2 --dist loadfile
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import engines
@@ -101,11 +101,6 @@ def _lacking_namespaces():
 
 
 @cache
-def _lacking_mmdebstrap():
-    return None if shutil.which("mmdebstrap") else "mmdebstrap is not on PATH"
-
-
-@cache
 def _lacking_index():
     asked = subprocess.run(
         [find_uv_bin(), "pip", "compile", "--quiet", "--no-cache", "-"],
@@ -117,16 +112,16 @@ def _lacking_index():
     return f"no package index in reach: {asked.stderr}" if asked.returncode else None
 
 
-@cache
-def _lacking_skopeo():
-    return None if shutil.which("skopeo") else "skopeo is not on PATH"
+def _lacking_command(name):
+    return None if shutil.which(name) else f"{name} is not on PATH"
 
 
 _LACKING = {
     "engine": engines.lacking_engine,
     "registry": engines.lacking_registry,
-    "skopeo": _lacking_skopeo,
+    "buildah": partial(_lacking_command, "buildah"),
+    "skopeo": partial(_lacking_command, "skopeo"),
     "root": _lacking_namespaces,
-    "apt": _lacking_mmdebstrap,
+    "apt": partial(_lacking_command, "mmdebstrap"),
     "index": _lacking_index,
 }

@@ -18,8 +18,8 @@ from test_quoting import NAMES, VALUES
 
 from imagesmith.build.layers import LayersBuilder
 from imagesmith.capture.bundle import read
-from imagesmith.image import oci
-from imagesmith.pipeline import BuildWish, Workshop, plan_for, render_bundle
+from imagesmith.image import layout, oci
+from imagesmith.pipeline import BuildWish, Workshop, plan_for, render_bundle, verify_image
 from imagesmith.progress import Silent
 from imagesmith.publish.layout import LayoutPublisher
 from imagesmith.render.fill import fill, own_source
@@ -120,6 +120,21 @@ class TestABundle:
         saved = engine.run("save", name, text=False).stdout
         assert facts_of_saved(saved) == facts_of_image(ours)
         assert as_docker_has_it(ours.config) == as_promised(inspected(engine, name))
+
+    @pytest.mark.buildah
+    @pytest.mark.root
+    def test_what_buildah_makes_of_it_answers_too(self, context, shop, tmp_path):
+        buildah = ["buildah", "--root", tmp_path / "root", "--runroot", tmp_path / "run"]
+        to_build = ("bud", "--isolation", "oci", "--network", "none", "--tag", "sums:1", context)
+        for arguments in (to_build, ("push", "sums:1", f"oci:{tmp_path}/image:sums:1")):
+            done = subprocess.run(
+                [*buildah, *map(str, arguments)], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+        (image,) = layout.images(tmp_path / "image")
+        questions = tmp_path / "samples.json"
+        questions.write_text("[[1.0, 2.0]]")
+        assert verify_image(image, questions, shop, rtol=0, compare=False).answered == 2
 
     def test_a_spoilt_layer_ends_the_build_with_its_name(self, docker_build, context, tmp_path):
         spoilt = shutil.copytree(context, tmp_path / "spoilt")
