@@ -99,7 +99,7 @@ def build(capture: Capture, wish: BuildWish, publisher: Publisher, shop: Worksho
     then.
     """
     publisher.check()
-    check_builder(wish.builder)
+    check_builder(wish.builder, wish.template)
     planned, lock = plan_for(capture, wish, shop)
     builder, shop = _builder_for(planned, lock, wish, shop)
     image = builder.build(planned)
@@ -126,11 +126,16 @@ def runner_for(store: Store, progress: Progress, *, by_engine: bool) -> Runner:
     return rootfs
 
 
-def check_builder(name: str) -> None:
-    """Raise ImagesmithError (usage.builder, reach.engine) if no such builder can be had here."""
+def check_builder(name: str, template: Path | None) -> None:
+    """Raise ImagesmithError if no such builder can be had here, or the template cannot be read.
+
+    Its findings: usage.builder, reach.engine, build.template-missing.
+    """
     from imagesmith.build.choice import Choice, choice
     from imagesmith.engine import connected
+    from imagesmith.render import load
 
+    load(template)
     if choice(name) is Choice.DOCKER:
         with connected(None):
             pass
@@ -146,29 +151,26 @@ def _builder_for(
     from imagesmith.build.choice import choice, needs_engine
     from imagesmith.build.docker import DockerBuilder
     from imagesmith.build.layers import LayersBuilder
-    from imagesmith.publish.engine import EnginePublisher
-    from imagesmith.run.docker import DockerRunner
 
     if not needs_engine(choice(wish.builder), plan, wish.template):
         return LayersBuilder(shop.store, shop.progress), shop
     base = _pullable(wish.base, plan)
     builder = DockerBuilder(shop.store, shop.progress, lock, wish.template, base_reference=base)
-    runner = DockerRunner(EnginePublisher(shop.store, shop.progress))
+    runner = runner_for(shop.store, shop.progress, by_engine=True)
     return builder, replace(shop, runner=runner)
 
 
-def render_bundle(
-    capture: Capture, wish: BuildWish, template: Path | None, folder: Path, shop: Workshop
-) -> None:
+def render_bundle(capture: Capture, wish: BuildWish, folder: Path, shop: Workshop) -> None:
     """Write the build context of a capture's image, which any builder makes without imagesmith.
 
     Raises ImagesmithError with the findings of the stage that cannot go on; nothing is written
     then.
     """
     from imagesmith.image.compiler import BaseCompiler
-    from imagesmith.render import check_place, render
+    from imagesmith.render import check_place, load, render
 
     check_place(folder)
+    load(wish.template)
     planned, lock = plan_for(capture, wish, shop)
     render(
         planned,
@@ -176,7 +178,7 @@ def render_bundle(
         lock,
         BaseCompiler(shop.store, planned.base),
         folder,
-        template,
+        wish.template,
         base_reference=_pullable(wish.base, planned),
     )
     shop.progress.say("render", f"{len(planned.layers)} layers over {planned.base.reference}")
@@ -295,7 +297,7 @@ def _tell(verdict: Verdict, progress: Progress) -> None:
 def verify_image(
     image: Image, samples: Path | None, shop: Workshop, *, rtol: float, compare: bool
 ) -> Verdict:
-    """Verify an image that is built already; the samples' file may hold answers (a bundle's does).
+    """Start and ask an image that is built; the samples' file may hold answers (a bundle's does).
 
     Raises ImagesmithError: usage.samples, verify.…
     """
@@ -305,7 +307,7 @@ def verify_image(
 
     label = image.config.labels[oci.LABEL_INPUT_TYPE]
     given = load(samples, label) if samples else None
-    verdict = verify(image, given, shop.runner, shop.store, rtol=rtol, compare=compare)
+    verdict = verify(image, given, shop.runner, shop.store, rtol=rtol, compare=compare, again=True)
     _tell(verdict, shop.progress)
     return verdict
 

@@ -164,8 +164,8 @@ def render_command(
     from imagesmith import pipeline
     from imagesmith.capture.bundle import read
 
-    wish = pipeline.BuildWish(base, index_url)
-    pipeline.render_bundle(read(bundle), wish, template, folder, _workshop(console))
+    wish = pipeline.BuildWish(base, index_url, template=template)
+    pipeline.render_bundle(read(bundle), wish, folder, _workshop(console))
     return Result(str(folder), {"context": str(folder), "dockerfile": str(folder / "Dockerfile")})
 
 
@@ -209,7 +209,7 @@ def build_command(
     if registry:
         publisher = Several((publisher, registry))
     publisher.check()
-    pipeline.check_builder(builder)
+    pipeline.check_builder(builder, template)
     taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
     wish = pipeline.BuildWish(
         base, index_url, not no_verify, rtol, not no_compare, builder, template

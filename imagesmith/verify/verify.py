@@ -50,17 +50,18 @@ def verify(
     *,
     rtol: float = RTOL,
     compare: bool = True,
+    again: bool = False,
 ) -> Verdict:
     """See that an image serves, and that it answers the samples as the function did.
 
     Samples go as one batch and one by one. An image that was verified before with the same
-    samples is not started again. Raises ImagesmithError with verify.… findings and the
-    container's log where it does not serve or answers otherwise.
+    samples is started ``again`` only when that is asked. Raises ImagesmithError with verify.…
+    findings and the container's log where it does not serve or answers otherwise.
     """
     batches = _batches(samples)
     expected = _expected(samples) if compare else None
     key = key_of("verdict", image.manifest.digest, batches, expected, rtol)
-    known = store.recall("verdicts", key) is not None
+    known = not again and store.recall("verdicts", key) is not None
     if not known:
         _see(image, batches, expected, runner, rtol)
         store.remember("verdicts", key, {"image": image.manifest.digest})

@@ -90,6 +90,13 @@ def test_a_template_that_changes_nothing_needs_no_engine(build, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_template_that_is_not_there_is_said_before_anything_is_captured(build, tmp_path):
+    done, place = build("no/such/file.py:f", "--template", tmp_path / "none.j2", "--json")
+    (finding,) = json.loads(done.stdout)["findings"]
+    assert (done.returncode, finding["code"]) == (6, "build.template-missing")
+    assert not place.exists()
+
+
 @pytest.mark.parametrize(
     ("builder", "code", "status"), [("podman", "usage.builder", 2), ("docker", "reach.engine", 10)]
 )

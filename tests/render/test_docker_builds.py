@@ -78,7 +78,7 @@ def shop(store):
 @pytest.fixture(scope="module")
 def context(capture, shop, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rendered") / "context"
-    render_bundle(capture, BuildWish(), None, folder, shop)
+    render_bundle(capture, BuildWish(), folder, shop)
     return folder
 
 
@@ -159,7 +159,7 @@ class TestABundle:
             "LABEL {{ {'mine': 'a $b'} | pairs }}\n"
             "{% endblock %}\n"
         )
-        render_bundle(capture, BuildWish(), template, tmp_path / "context", shop)
+        render_bundle(capture, BuildWish(template=template), tmp_path / "context", shop)
         name = docker_build(tmp_path / "context")
         shown = engine.run(
             "run", "--rm", "--network", "none", "--entrypoint", "cat", name, "/opt/mine"
@@ -191,7 +191,7 @@ class TestABundle:
         source, target = f"oci:{tmp_path}/base:{base.reference}", f"docker://{name}:3.11"
         subprocess.run([*copy, source, target], check=True)
         pinned = f"{name}@{base.manifest.digest}"
-        render_bundle(capture, BuildWish(base=pinned), None, tmp_path / "context", shop)
+        render_bundle(capture, BuildWish(base=pinned), tmp_path / "context", shop)
         assert f"FROM {pinned} AS base" in (tmp_path / "context" / "Dockerfile").read_text()
         assert not list(tmp_path.glob("context/layers/*-base.tar"))
         assert answers(engine, docker_build(tmp_path / "context")) == [["3.0", "7.0"]]

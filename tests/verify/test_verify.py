@@ -151,6 +151,13 @@ def test_a_verdict_is_remembered_for_the_same_samples_and_tolerance_alone(image_
     assert len(runner.started) == 4
 
 
+def test_who_asks_for_it_has_an_image_started_again(image_of, runner, store):
+    image = image_of(probe=SERVED)
+    for _ in range(2):
+        assert not verify(image, SAMPLES, runner, store, again=True).remembered
+    assert len(runner.started) == 2
+
+
 def test_a_failure_is_not_remembered(image_of, runner, store):
     image = image_of(probe={**SERVED, "answers": [["1", "3"], ["1"], ["2"]]})
     refused(image, runner, store)
