@@ -424,7 +424,15 @@ def _describe(distribution: metadata.Distribution, places: Places) -> Json:
         "editable": editable,
         "installer": (distribution.read_text("INSTALLER") or "").strip() or None,
         "requested": distribution.read_text("REQUESTED") is not None,
+        "size": _size(distribution),
     }
+
+
+def _size(distribution: metadata.Distribution) -> int:
+    """Add up the bytes of the files that RECORD gives the sizes of."""
+    rows = csv.reader((distribution.read_text("RECORD") or "").splitlines())
+    sizes = (row[2] for row in rows if len(row) > 2)
+    return sum(int(size) for size in sizes if size.isascii() and size.isdigit())
 
 
 def _broken(distribution: metadata.Distribution, reason: str) -> Json:

@@ -29,7 +29,7 @@ MODULES = "modules"
 _CAPTURE = "capture.json"
 _ENVIRONMENT = "environment.json"
 _SAMPLES = "samples.json"
-_FORMAT = 1
+_FORMAT = 2
 _VERSION_DIGITS = 12
 
 

@@ -25,7 +25,7 @@ class Distribution:
     ``name`` is normalised (PEP 503), ``requires`` are PEP 508 lines, ``modules`` the import names
     it brings: top-level, or dotted inside a namespace package. ``direct_url`` (PEP 610) is the URL
     it came from, without credentials and query, ``installer`` and ``requested`` say who installed
-    it and whether by name (PEP 376).
+    it and whether by name (PEP 376), ``size`` is the bytes that its RECORD tells of.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Distribution:
     editable: bool
     installer: str | None
     requested: bool
+    size: int
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Distribution:
@@ -46,11 +47,44 @@ class Distribution:
 
 
 @dataclass(frozen=True)
+class CondaPackage:
+    """One package that conda has installed.
+
+    ``subdir`` is the platform it was built for ("osx-arm64", "noarch"), ``channel`` the URL of the
+    channel it came from, without credentials, ``requires`` match specs. ``distributions`` are the
+    normalised names of the Python distributions among its files, ``modules`` the import names it
+    brings, ``requested`` the spec that it was asked for by (None: it came with others), ``size``
+    its bytes on the disk.
+    """
+
+    name: str
+    version: str
+    build: str
+    subdir: str
+    channel: str
+    requires: tuple[str, ...]
+    distributions: tuple[str, ...]
+    modules: tuple[str, ...]
+    requested: str | None
+    size: int
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CondaPackage:
+        """Read what as_json gave; KeyError or TypeError if it is something else."""
+        lists = {key: tuple(data[key]) for key in ("requires", "distributions", "modules")}
+        texts = (data[key] for key in ("name", "version", "build", "subdir", "channel"))
+        _check_texts(*texts, *(text for many in lists.values() for text in many))
+        return cls(**{**data, **lists})
+
+
+@dataclass(frozen=True)
 class Environment:
     """An interpreter and what is installed for it.
 
     ``python`` is the full version, ``platform`` sysconfig's name of the platform, ``glibc`` X.Y or
-    None, ``kind`` one of venv, virtualenv, conda and system. ``distributions`` have each name once.
+    None, ``kind`` one of venv, virtualenv, conda and system. ``distributions`` have each name once,
+    those that conda's ``packages`` brought among them; ``channels`` are conda's, the first first,
+    as URLs without credentials.
     """
 
     python: str
@@ -59,14 +93,20 @@ class Environment:
     glibc: str | None
     kind: str
     distributions: tuple[Distribution, ...]
+    packages: tuple[CondaPackage, ...] = ()
+    channels: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Environment:
         """Read what as_json gave; KeyError or TypeError if it is something else."""
-        _check_texts(data["python"], data["platform"], data["kind"])
-        return cls(
-            **{**data, "distributions": tuple(map(Distribution.from_json, data["distributions"]))}
-        )
+        channels = tuple(data.get("channels", ()))
+        _check_texts(data["python"], data["platform"], data["kind"], *channels)
+        lists = {
+            "distributions": tuple(map(Distribution.from_json, data["distributions"])),
+            "packages": tuple(map(CondaPackage.from_json, data.get("packages", ()))),
+            "channels": channels,
+        }
+        return cls(**{**data, **lists})
 
     def as_json(self) -> dict[str, Any]:
         """Give the environment as plain JSON data."""

@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 
 _AGENT = Path(__file__).with_name("agent.py")
 _KIND = "captures"
-_FORMAT = 2  # of what is remembered of a capture, and of the findings that are made here
+_FORMAT = 3  # of what is remembered of a capture, and of the findings that are made here
 _RTOL = 1e-6
 _LOG = 100_000  # bytes
 

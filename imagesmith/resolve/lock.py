@@ -1,4 +1,4 @@
-"""A lock as data: the exact wheels of an environment on linux-64."""
+"""A lock as data: the exact packages and wheels of an environment on linux-64."""
 
 from __future__ import annotations
 
@@ -25,8 +25,32 @@ class LockedWheel:
 
 
 @dataclass(frozen=True)
+class LockedPackage:
+    """One conda package of a lock.
+
+    ``subdir`` is linux-64 or noarch, ``filename`` ends in .conda or .tar.bz2, ``url`` is http,
+    https or file and without anything secret, ``digest`` ``sha256:<hex>``; ``requires`` are the
+    names of what it requires.
+    """
+
+    name: str
+    version: str
+    build: str
+    subdir: str
+    filename: str
+    url: str
+    digest: str
+    requires: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Lock:
-    """The wheels of an environment, sorted by name."""
+    """What an environment is made of, each sorted by name.
+
+    With ``packages`` it is a conda prefix and has its Python from them; without, a venv over the
+    base's. The wheels come after the packages.
+    """
 
     target: Target
     wheels: tuple[LockedWheel, ...]
+    packages: tuple[LockedPackage, ...] = ()

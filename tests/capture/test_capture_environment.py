@@ -102,7 +102,7 @@ def test_distributions_are_described(project, venv):
 
 
 def distribution(name, *modules, requires=()):
-    return Distribution(name, "1", tuple(requires), modules, None, False, "pip", True)
+    return Distribution(name, "1", tuple(requires), modules, None, False, "pip", True, 1)
 
 
 def environment(*distributions):

@@ -57,6 +57,7 @@ def distribution():
     def make(name, version="1.0", requires=(), modules=None, **more) -> Distribution:
         modules = (name.replace("-", "_"),) if modules is None else tuple(modules)
         said = {"direct_url": None, "editable": False, "installer": "pip", "requested": True}
+        said["size"] = 1000
         return Distribution(name, version, tuple(requires), modules, **{**said, **more})
 
     return make
