@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.findings import ImagesmithError, error
+from imagesmith.resolve import Sources, Wish
 
 if TYPE_CHECKING:
     from imagesmith.build.builder import Builder
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
     from imagesmith.image.plan import ImagePlan
     from imagesmith.progress import Progress
     from imagesmith.publish.publisher import Publisher
+    from imagesmith.resolve import Resolved, Wanted
     from imagesmith.resolve.lock import Lock
     from imagesmith.run.runner import Runner
     from imagesmith.store import Store
     from imagesmith.verify.verify import Verdict
+
+
+_NAMED = 8  # packages that are named in a line
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ class BuildWish:
     """What the user wants of an image beyond what was captured."""
 
     base: str | None = None
-    index_url: str | None = None
+    sources: Sources = field(default_factory=Sources)
+    lock: Wish = field(default_factory=Wish)
     verify: bool = True
     rtol: float = 1e-6
     compare: bool = True
@@ -202,23 +208,23 @@ def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePl
     from imagesmith.fetch import fetch
     from imagesmith.image.plan import plan
 
-    base = base_for(capture, wish.base, shop)
-    lock = lock_for(capture, base, wish.index_url, shop)
-    fetch(lock, shop.store, shop.progress, index_url=wish.index_url)
+    base = base_for(capture.python_minor, wish.base, shop)
+    lock = lock_for(capture, base, wish, shop)
+    fetch(lock, shop.store, shop.progress, index_url=wish.sources.index_url)
     return plan(capture, lock, base, runtime_folder(), shop.store, created()), lock
 
 
-def base_for(capture: Capture, reference: str | None, shop: Workshop) -> Image:
-    """Give the base that a capture's image stands on, made from Debian's packages if need be.
+def base_for(minor: str, reference: str | None, shop: Workshop) -> Image:
+    """Give the base for a Python minor version, made from Debian's packages if need be.
 
-    Raises ImagesmithError: capture.python where the base named has another Python than the
-    capture, since byte code, wheels and pickles belong to a minor version.
+    Raises ImagesmithError: capture.python where the base named has another Python than was
+    captured, since byte code, wheels and pickles belong to a minor version.
     """
     from imagesmith import base
     from imagesmith.image import oci
 
     if reference is None:
-        return base.ensure(shop.store, capture.python_minor, shop.progress)
+        return base.ensure(shop.store, minor, shop.progress)
     found = base.find(shop.store, reference, shop.progress)
     if found is None:
         raise ImagesmithError(
@@ -231,14 +237,13 @@ def base_for(capture: Capture, reference: str | None, shop: Workshop) -> Image:
             )
         )
     python = found.config.labels[oci.LABEL_PYTHON]
-    if python != capture.python_minor:
+    if python != minor:
         raise ImagesmithError(
             error(
                 "capture.python",
                 reference,
-                f"the function was captured with Python {capture.python_minor},"
-                f" the base has Python {python}",
-                f"leave --base out, or name one with Python {capture.python_minor}",
+                f"the function was captured with Python {minor}, the base has Python {python}",
+                f"leave --base out, or name one with Python {minor}",
             )
         )
     if len(found.layers) != 1 or oci.LABEL_GLIBC not in found.config.labels:
@@ -253,23 +258,46 @@ def base_for(capture: Capture, reference: str | None, shop: Workshop) -> Image:
     return found
 
 
-def lock_for(capture: Capture, base: Image, index_url: str | None, shop: Workshop) -> Lock:
-    """Lock what a capture needs for the base that its image will stand on."""
-    from imagesmith.image import oci
-    from imagesmith.resolve import UvSolver, resolve
+def lock_for(capture: Capture, base: Image, wish: BuildWish, shop: Workshop) -> Lock:
+    """Lock what a capture needs for the base that its image will stand on.
 
-    glibc = base.config.labels[oci.LABEL_GLIBC]
-    lock, findings = resolve(
-        capture,
-        glibc=glibc,
-        index_url=index_url,
+    Raises ImagesmithError with all that is missing or in conflict.
+    """
+    from imagesmith.resolve import Wanted
+
+    wanted = Wanted(capture.environment, capture.modules, capture.cloudpickle)
+    return lock_of(resolved(wanted, base, wish, shop), shop)
+
+
+def resolved(wanted: Wanted, base: Image, wish: BuildWish, shop: Workshop) -> Resolved:
+    """Resolve what is wanted of an environment for a base."""
+    from imagesmith.image import oci
+    from imagesmith.resolve import Target, UvSolver, resolve
+
+    labels = base.config.labels
+    return resolve(
+        wanted,
+        Target(labels[oci.LABEL_PYTHON], labels[oci.LABEL_GLIBC]),
+        wish=wish.lock,
+        sources=wish.sources,
         solver=UvSolver(),
         store=shop.store,
         progress=shop.progress,
     )
-    for finding in findings:
+
+
+def lock_of(resolved: Resolved, shop: Workshop) -> Lock:
+    """Give the lock that came of resolving, or raise ImagesmithError with why there is none."""
+    if resolved.lock is None:
+        raise ImagesmithError(*resolved.findings)
+    for finding in resolved.findings:
         shop.progress.find(finding)
-    return lock
+    if dropped := resolved.report.dropped:
+        names = ", ".join(entry.name for entry in dropped[:_NAMED])
+        more = f" and {len(dropped) - _NAMED} more" if len(dropped) > _NAMED else ""
+        saved = f"{resolved.report.saved / 1e6:.1f} MB"
+        shop.progress.say("resolve", f"left out, since nothing needs it: {names}{more} ({saved})")
+    return resolved.lock
 
 
 def _verify(image: Image, capture: Capture, wish: BuildWish, shop: Workshop) -> None:

@@ -145,6 +145,14 @@ class Environment:
                 waiting += new
         return tuple(known[name] for name in sorted({name for name, _ in seen} & known.keys()))
 
+    def requirers(self, markers: Mapping[str, str]) -> dict[str, set[str]]:
+        """Give for each name that a distribution requires, without extras, who requires it."""
+        found: dict[str, set[str]] = {}
+        for distribution in self.distributions:
+            for name, _ in _required(distribution, {**markers, "extra": ""}):
+                found.setdefault(name, set()).add(distribution.name)
+        return found
+
     def without_tool(self, modules: Iterable[str]) -> Environment:
         """Leave out what is there only because imagesmith is installed in this environment.
 

@@ -6,6 +6,7 @@ Whatever is heavy is imported where it is used: ``imagesmith --help`` answers at
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from imagesmith.image.oci import Image
     from imagesmith.pipeline import Workshop
     from imagesmith.publish.registry import RegistryPublisher
+    from imagesmith.resolve import Sources, Wish
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,6 +46,13 @@ class ManagerName(StrEnum):
     DOCKER = "docker"
 
 
+class DepsName(StrEnum):
+    """Which of the captured packages the image gets."""
+
+    NEEDED = "needed"
+    ALL = "all"
+
+
 # Options that several commands take.
 Name = Annotated[str, typer.Option("--name", help="The model's name in Clipper.")]
 Version = Annotated[
@@ -60,9 +69,6 @@ Strings = Annotated[
 ]
 SamplesFile = Annotated[
     Path | None, typer.Option("--samples", help="A JSON list of inputs to try.")
-]
-IndexUrl = Annotated[
-    str | None, typer.Option("--index-url", help="The package index to lock from.")
 ]
 Base = Annotated[
     str | None,
@@ -87,6 +93,50 @@ Replicas = Annotated[int, typer.Option("--replicas", min=1, help="How many to st
 BatchSize = Annotated[
     int, typer.Option("--batch-size", help="The largest batch; -1 lets Clipper choose.")
 ]
+
+
+@dataclass(frozen=True)
+class LockOptions:
+    """What is locked, and from where."""
+
+    index_url: Annotated[
+        str | None, typer.Option("--index-url", help="The package index to lock from.")
+    ] = None
+    channel: Annotated[
+        list[str] | None,
+        typer.Option("--channel", metavar="URL", help="A conda channel to lock from."),
+    ] = None
+    deps: Annotated[
+        DepsName, typer.Option("--deps", help="What the function needs, or all that is installed.")
+    ] = DepsName.NEEDED
+    allow_missing: Annotated[
+        list[str] | None,
+        typer.Option("--allow-missing", metavar="NAME", help="Leave it out though it is needed."),
+    ] = None
+    update: Annotated[
+        list[str] | None,
+        typer.Option("--update", metavar="NAME[==VERSION]", help="Take another version of it."),
+    ] = None
+    cuda: Annotated[
+        str | None, typer.Option("--cuda", metavar="VERSION", help="The CUDA of the target.")
+    ] = None
+
+    def sources(self) -> Sources:
+        """Give where packages come from."""
+        from imagesmith.resolve import Sources
+
+        return Sources(self.index_url, tuple(self.channel or ()), self.cuda)
+
+    def wish(self) -> Wish:
+        """Give what is wanted otherwise than it was captured."""
+        from imagesmith.resolve import Wish
+
+        pairs = (text.partition("==") for text in self.update or ())
+        return Wish(
+            everything=self.deps is DepsName.ALL,
+            allow_missing=frozenset(self.allow_missing or ()),
+            updates={name: version or None for name, _, version in pairs},
+        )
 
 
 def _print_version(wanted: bool) -> None:
@@ -137,17 +187,25 @@ def lock_command(
     bundle: Annotated[Path, typer.Argument(help="A bundle that `capture` wrote.")],
     folder: Annotated[Path, typer.Option("--output", "-o", help="The folder of the lock.")],
     base: Base = None,
-    index_url: IndexUrl = None,
+    locking: LockOptions = LockOptions(),
 ) -> Result:
-    """Lock what a bundle needs for linux-64."""
+    """Lock what a bundle needs for linux-64, and report on what linux-64 has not."""
     from imagesmith import pipeline
     from imagesmith.capture.bundle import read
-    from imagesmith.resolve.files import PYLOCK, write
+    from imagesmith.cli.report import show
+    from imagesmith.resolve import Wanted
+    from imagesmith.resolve.files import PYLOCK, write, write_report
 
     shop = _workshop(console)
     captured = read(bundle)
-    lock = pipeline.lock_for(captured, pipeline.base_for(captured, base, shop), index_url, shop)
-    write(lock, folder)
+    wish = pipeline.BuildWish(base, locking.sources(), locking.wish())
+    wanted = Wanted(captured.environment, captured.modules, captured.cloudpickle)
+    resolved = pipeline.resolved(
+        wanted, pipeline.base_for(captured.python_minor, base, shop), wish, shop
+    )
+    show(resolved.report)
+    write_report(resolved, folder)
+    write(pipeline.lock_of(resolved, shop), folder)
     return Result(str(folder), {"lock": str(folder), "pylock": str(folder / PYLOCK)})
 
 
@@ -158,13 +216,13 @@ def render_command(
     folder: Annotated[Path, typer.Option("--output", "-o", help="The folder of the context.")],
     template: Template = None,
     base: Base = None,
-    index_url: IndexUrl = None,
+    locking: LockOptions = LockOptions(),
 ) -> Result:
     """Write a build context that plain `docker build` takes, without a network."""
     from imagesmith import pipeline
     from imagesmith.capture.bundle import read
 
-    wish = pipeline.BuildWish(base, index_url, template=template)
+    wish = pipeline.BuildWish(base, locking.sources(), locking.wish(), template=template)
     pipeline.render_bundle(read(bundle), wish, folder, _workshop(console))
     return Result(str(folder), {"context": str(folder), "dockerfile": str(folder / "Dockerfile")})
 
@@ -180,7 +238,7 @@ def build_command(
     samples: SamplesFile = None,
     strings: Strings = "str",
     base: Base = None,
-    index_url: IndexUrl = None,
+    locking: LockOptions = LockOptions(),
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not start the image.")] = False,
     rtol: Rtol = 1e-6,
     no_compare: NoCompare = False,
@@ -212,7 +270,14 @@ def build_command(
     pipeline.check_builder(builder, template)
     taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
     wish = pipeline.BuildWish(
-        base, index_url, not no_verify, rtol, not no_compare, builder, template
+        base,
+        locking.sources(),
+        locking.wish(),
+        not no_verify,
+        rtol,
+        not no_compare,
+        builder,
+        template,
     )
     image = pipeline.build(pipeline.captured(taking, shop), wish, publisher, shop)
     data = {"image": image.pinned, "digest": image.manifest.digest}

@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ from imagesmith.cli.console import Console, console
 from imagesmith.findings import ExitCode, ImagesmithError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,11 @@ _DEFAULTS: dict[str, Any] = {"as_json": False, "log_format": LogFormat.TEXT, "de
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Result]], Callable[..., None]]:
-    """Register a function ``(console, options…) -> Result`` as a command of the app."""
+    """Register a function ``(console, options…) -> Result`` as a command of the app.
+
+    A parameter whose type is a dataclass stands for options that several commands share: its
+    fields.
+    """
 
     def register(function: Callable[..., Result]) -> Callable[..., None]:
         @wraps(function)
@@ -53,11 +57,14 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Result]], Ca
             listener = console(log_format)
             # A stage that is interrupted cleans up behind itself; so it shall when terminated.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
-            code, result = _outcome(function, listener, options, debug)
+            code, result = _outcome(function, listener, _grouped(groups, options), debug)
             _print(code, result, listener, as_json)
             raise typer.Exit(code)
 
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        given = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        groups: dict[str, Any] = {p.name: p.annotation for p in given if is_dataclass(p.annotation)}
+        own = [p for p in given if p.name not in groups]
+        own += [p for group in groups.values() for p in _options(group)]
         extra = [
             inspect.Parameter(
                 key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS[key], annotation=hint
@@ -69,6 +76,22 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Result]], Ca
         return app.command(name)(run)
 
     return register
+
+
+def _options(group: type) -> list[inspect.Parameter]:
+    """Give the fields of a dataclass as options."""
+    return [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(group, eval_str=True).parameters.values()
+    ]
+
+
+def _grouped(groups: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Gather the options of each group into one argument."""
+    gathered = dict(options)
+    for name, group in groups.items():
+        gathered[name] = group(**{field.name: gathered.pop(field.name) for field in fields(group)})
+    return gathered
 
 
 def _outcome(

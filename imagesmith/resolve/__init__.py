@@ -1,20 +1,8 @@
-"""Resolving: what a capture needs becomes a lock for linux-64."""
+"""Resolving: what a capture needs becomes a lock for linux-64, and a report on what it has not."""
 
-from __future__ import annotations
+from imagesmith.resolve.locking import Resolved, Sources, resolve
+from imagesmith.resolve.needed import Wanted, Wish
+from imagesmith.resolve.platform import Target
+from imagesmith.resolve.uv import UvSolver
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from imagesmith.resolve.locking import resolve
-    from imagesmith.resolve.uv import UvSolver
-
-__all__ = ["UvSolver", "resolve"]
-
-_HOMES = {"UvSolver": "imagesmith.resolve.uv", "resolve": "imagesmith.resolve.locking"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = ["Resolved", "Sources", "Target", "UvSolver", "Wanted", "Wish", "resolve"]

@@ -1,14 +1,18 @@
 """A lock's files, in the formats of the field, on the disk and in an image.
 
-``pylock.toml`` (PEP 751) is the lock; ``requirements.txt``, in pip's hash-checking form, is
-rendered from it for whoever has only pip.
+``pylock.toml`` (PEP 751) is the lock of pip's part; ``requirements.txt``, in pip's hash-checking
+form, is rendered from it for whoever has only pip. Where there are conda packages,
+``conda-lock.yml`` is their lock, and ``conda-linux-64.lock`` what conda itself takes.
+``report.json`` stands beside them.
 """
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from imagesmith.findings import ImagesmithError, error
+from imagesmith.findings import Finding, ImagesmithError, error
 from imagesmith.resolve import pylock
 from imagesmith.store import write_whole
 
@@ -16,15 +20,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagesmith.resolve.lock import Lock
+    from imagesmith.resolve.locking import Resolved
 
 PYLOCK = "pylock.toml"
 REQUIREMENTS = "requirements.txt"
+CONDA_LOCK = "conda-lock.yml"
+EXPLICIT = "conda-linux-64.lock"
+REPORT = "report.json"
 _OURS = b"# Locked by imagesmith"
 
 
 def contents(lock: Lock) -> dict[str, bytes]:
-    """Give the lock's files by name; the same wheels give the same bytes."""
-    return {PYLOCK: pylock.render(lock), REQUIREMENTS: requirements(lock)}
+    """Give the lock's files by name; the same packages and wheels give the same bytes."""
+    from imagesmith.resolve.conda import lockfile
+
+    files = {PYLOCK: pylock.render(lock), REQUIREMENTS: requirements(lock)}
+    if lock.packages:
+        files[CONDA_LOCK] = lockfile.render(lock.packages)
+        files[EXPLICIT] = lockfile.explicit(lock.packages)
+    return files
 
 
 def requirements(lock: Lock) -> bytes:
@@ -45,6 +59,7 @@ def write(lock: Lock, folder: Path) -> None:
     and where the folder cannot be written to.
     """
     files = contents(lock)
+    gone = [] if lock.packages else [CONDA_LOCK, EXPLICIT]
     foreign = [folder / name for name in files if _is_foreign(folder / name)]
     if foreign:
         raise ImagesmithError(
@@ -61,15 +76,33 @@ def write(lock: Lock, folder: Path) -> None:
     try:
         for name, data in files.items():
             write_whole(folder / name, data)
+        for name in gone:  # of an earlier lock, which this one would contradict
+            if not _is_foreign(folder / name):
+                (folder / name).unlink(missing_ok=True)
     except OSError as fault:
-        raise ImagesmithError(
-            error(
-                "usage.output",
-                folder,
-                f"the lock cannot be written into {folder}: {fault.strerror}",
-                "choose another folder with -o",
-            )
-        ) from fault
+        raise ImagesmithError(_unwritable(folder, fault)) from fault
+
+
+def write_report(resolved: Resolved, folder: Path) -> None:
+    """Write report.json into a folder, also where resolving has failed.
+
+    Raises ImagesmithError (usage.output) where the folder cannot be written to.
+    """
+    findings = [finding.as_dict() for finding in resolved.findings]
+    data = {"locked_by": "imagesmith", **resolved.report.as_json(), "findings": findings}
+    try:
+        write_whole(folder / REPORT, json.dumps(data, indent=2, sort_keys=True).encode() + b"\n")
+    except OSError as fault:
+        raise ImagesmithError(_unwritable(folder, fault)) from fault
+
+
+def _unwritable(folder: Path, fault: OSError) -> Finding:
+    return error(
+        "usage.output",
+        folder,
+        f"the lock cannot be written into {folder}: {fault.strerror}",
+        "choose another folder with -o",
+    )
 
 
 def read(folder: Path) -> Lock:
@@ -78,12 +111,18 @@ def read(folder: Path) -> Lock:
     Raises ImagesmithError: usage.lock if there is none or it is damaged, missing.… as ``pylock``'s
     ``parse`` does.
     """
+    from imagesmith.resolve.conda import lockfile
+
     path = folder / PYLOCK
     try:
         data = path.read_bytes()
     except OSError as reason:
         raise ImagesmithError(pylock.not_a_lock(path, reason.strerror or "unreadable")) from reason
-    return pylock.parse(data, pylock.target_of(data))
+    lock = pylock.parse(data, pylock.target_of(data))
+    conda = folder / CONDA_LOCK
+    if not conda.exists():
+        return lock
+    return replace(lock, packages=lockfile.parse(conda.read_bytes()))
 
 
 def _is_foreign(path: Path) -> bool:

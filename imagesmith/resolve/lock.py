@@ -29,8 +29,8 @@ class LockedPackage:
     """One conda package of a lock.
 
     ``subdir`` is linux-64 or noarch, ``filename`` ends in .conda or .tar.bz2, ``url`` is http,
-    https or file and without anything secret, ``digest`` ``sha256:<hex>``; ``requires`` are the
-    names of what it requires.
+    https or file and without anything secret, ``digest`` ``sha256:<hex>``, ``md5`` hex digits or
+    "" where the channel does not say; ``requires`` are match specs (``python >=3.11``), sorted.
     """
 
     name: str
@@ -40,6 +40,7 @@ class LockedPackage:
     filename: str
     url: str
     digest: str
+    md5: str
     requires: tuple[str, ...]
 
 

@@ -1,62 +1,247 @@
-"""The stage itself: a capture becomes a lock, and unchanged input is not solved again."""
+"""The stage itself: what is wanted of an environment becomes a lock and a report.
+
+conda's packages come first, and pip's are chosen round them. Everything that is missing or in
+conflict is found in one go; unchanged input is not solved again.
+"""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from imagesmith.findings import ExitCode, ImagesmithError, stop_on_errors
+from imagesmith.findings import ExitCode, Finding, ImagesmithError, exit_code
 from imagesmith.resolve import pylock
 from imagesmith.resolve.indexes import configured
-from imagesmith.resolve.needed import needs
-from imagesmith.resolve.platform import Target
+from imagesmith.resolve.lock import Lock
+from imagesmith.resolve.needed import Wanted, Wish, is_standard, needs
+from imagesmith.resolve.relax import Pin
+from imagesmith.resolve.report import Report
 from imagesmith.resolve.solver import Question
 from imagesmith.store import key_of
 
 if TYPE_CHECKING:
-    from imagesmith.capture.bundle import Capture
-    from imagesmith.findings import Finding
+    from collections.abc import Iterator, Mapping, Sequence
+
     from imagesmith.progress import Progress
-    from imagesmith.resolve.lock import Lock
+    from imagesmith.resolve.conda.ask import CondaAnswer, CondaQuestion
+    from imagesmith.resolve.lock import LockedPackage
+    from imagesmith.resolve.needed import Needs
+    from imagesmith.resolve.platform import Target
+    from imagesmith.resolve.relax import Solve
+    from imagesmith.resolve.report import Entry
     from imagesmith.resolve.solver import Solver
     from imagesmith.store import Store
 
 _KIND = "lock"
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What the user names instead of the sources that are configured or were captured.
+
+    ``cuda`` is the version of ``__cuda`` that the target has.
+    """
+
+    index_url: str | None = None
+    channels: tuple[str, ...] = ()
+    cuda: str | None = None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What came of it: the lock (None where a finding is an error), the report, the findings."""
+
+    lock: Lock | None
+    report: Report
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """All that is asked for one lock."""
+
+    wanted: Wanted
+    needs: Needs
+    pip: Question
+    conda: CondaQuestion | None
+
+    def key(self, solver: Solver) -> str:
+        """Give what the answer is remembered under."""
+        captured = [
+            [[d.name, d.version, d.size] for d in self.wanted.environment.distributions],
+            [[p.name, p.version, p.build, p.size] for p in self.wanted.environment.packages],
+        ]
+        conda = self.conda.public if self.conda else None
+        users = {name: list(by) for name, by in self.needs.needed_by.items()}
+        return key_of(self.pip.public, conda, captured, users, solver.identity)
+
+
 def resolve(
-    capture: Capture,
+    wanted: Wanted,
+    target: Target,
     *,
-    glibc: str,
-    index_url: str | None = None,
+    wish: Wish,
+    sources: Sources,
     solver: Solver,
     store: Store,
     progress: Progress,
-) -> tuple[Lock, tuple[Finding, ...]]:
-    """Lock what a capture needs for linux-64 with this glibc ("2.36"); the findings are warnings.
+) -> Resolved:
+    """Lock what is wanted for the target.
 
-    ``index_url`` is asked instead of the indexes that pip's or uv's configuration names. Raises
-    ImagesmithError with everything that is missing (missing.…) or with the conflict
-    (unsatisfiable.…), and reach.index where an index does not answer.
+    The findings hold everything that is missing (missing.…) and every conflict (unsatisfiable.…).
+    Raises ImagesmithError: reach.index and reach.channel where nobody answers, usage.….
     """
-    target = Target(capture.python_minor, glibc)
-    indexes = configured(index_url, os.environ)
-    needed = needs(capture, target, indexes)
-    stop_on_errors(needed.findings)
-    question = Question(needed.requirements, needed.preferences, target, indexes)
-    lock = _remembered(question, solver, store)
-    progress.say("resolve", f"{len(lock.wheels)} packages for linux-64, glibc {glibc}")
-    return lock, needed.findings
+    asked = _ask_for(wanted, target, wish, sources)
+    resolved = _recalled(asked, solver, store) or _solved(asked, solver, store)
+    if resolved.lock:
+        count = f"{len(resolved.lock.wheels)} wheels"
+        if packages := resolved.lock.packages:
+            count = f"{len(packages)} conda packages, {count}"
+        progress.say("resolve", f"{count} for linux-64, glibc {target.glibc}")
+    return resolved
 
 
-def _remembered(question: Question, solver: Solver, store: Store) -> Lock:
-    key = key_of(question.public, solver.identity)
-    known = store.recall(_KIND, key)
-    if isinstance(known, str):
-        return pylock.parse(known.encode(), question.target)
-    lock = pylock.parse(_solve(question, solver), question.target)
-    store.remember(_KIND, key, pylock.render(lock).decode())
-    return lock
+def _ask_for(wanted: Wanted, target: Target, wish: Wish, sources: Sources) -> _Asked:
+    indexes = configured(sources.index_url, os.environ)
+    needed = needs(wanted, target, indexes, wish)
+    pip = Question(needed.requirements, needed.preferences, target, indexes)
+    conda = _of_channels(wanted, needed, target, sources) if wanted.environment.packages else None
+    return _Asked(wanted, needed, pip, conda)
+
+
+def _of_channels(wanted: Wanted, needed: Needs, target: Target, sources: Sources) -> CondaQuestion:
+    from imagesmith.resolve.conda.ask import SUBDIR, CondaQuestion
+    from imagesmith.resolve.conda.channels import DEFAULT, channels
+
+    environment = wanted.environment
+    elsewhere = {package.subdir for package in environment.packages} - {SUBDIR, "noarch"}
+    return CondaQuestion(
+        channels=channels(sources.channels or environment.channels or (DEFAULT,)),
+        target=target,
+        pins=needed.pins,
+        preferences=needed.likes,
+        wanted=tuple(Pin(package.name, package.version) for package in environment.packages),
+        elsewhere=tuple(sorted(elsewhere)),
+        cuda=sources.cuda,
+    )
+
+
+def _recalled(asked: _Asked, solver: Solver, store: Store) -> Resolved | None:
+    from imagesmith.resolve.conda import lockfile
+
+    known = store.recall(_KIND, asked.key(solver))
+    if known is None:
+        return None
+    lock = pylock.parse(known["pylock"].encode(), asked.pip.target)
+    if known["conda"]:
+        lock = replace(lock, packages=lockfile.parse(known["conda"].encode()))
+    return Resolved(lock, Report.from_json(known["report"]), asked.needs.findings)
+
+
+def _remember(asked: _Asked, resolved: Resolved, solver: Solver, store: Store) -> None:
+    from imagesmith.resolve.conda import lockfile
+
+    lock = resolved.lock
+    assert lock is not None
+    store.remember(
+        _KIND,
+        asked.key(solver),
+        {
+            "pylock": pylock.render(lock).decode(),
+            "conda": lockfile.render(lock.packages).decode() if lock.packages else None,
+            "report": resolved.report.as_json(),
+        },
+    )
+
+
+def _solved(asked: _Asked, solver: Solver, store: Store) -> Resolved:
+    """Ask channels and indexes, and gather all that is to be said."""
+    findings = list(asked.needs.findings)
+    answer: CondaAnswer | None = None
+    packages: tuple[LockedPackage, ...] = ()
+    if asked.conda is not None:
+        answer, packages, found = _of_conda(asked.needs, asked.conda, store)
+        findings += found
+    provided = _provided(asked, packages)
+    lock, found = _of_pip(replace(asked.pip, provided=provided), packages, solver)
+    findings += found
+    report = Report(tuple(_entries(asked, answer, store)), ()).locked(_versions(lock))
+    if exit_code(findings) is not ExitCode.DONE:
+        return Resolved(None, report, tuple(findings))
+    resolved = Resolved(lock, report, tuple(findings))
+    _remember(asked, resolved, solver, store)
+    return resolved
+
+
+def _of_conda(
+    needed: Needs, question: CondaQuestion, store: Store
+) -> tuple[CondaAnswer, tuple[LockedPackage, ...], list[Finding]]:
+    """Ask the channels; the packages are locked where nothing is the matter."""
+    from imagesmith.resolve.conda import lockfile
+    from imagesmith.resolve.conda.ask import ask
+    from imagesmith.resolve.conda.explain import findings
+
+    answer = ask(question, store)
+    found = list(findings(needed, answer))
+    return answer, () if found else lockfile.lock(question, answer), found
+
+
+def _provided(asked: _Asked, packages: tuple[LockedPackage, ...]) -> tuple[str, ...]:
+    """Give the distributions that conda's packages bring (``name==version``), as far as is known.
+
+    Of what was captured that is known; another package that needs Python is taken to bring the
+    distribution of its own name.
+    """
+    from packaging.utils import canonicalize_name
+
+    environment = asked.wanted.environment
+    captured = {p.name: p for p in environment.packages}
+    versions = {d.name: d.version for d in environment.distributions}
+    brought: dict[str, str] = {}
+    for package in packages:
+        known = captured.get(package.name)
+        if known is None and any(spec.split()[0] == "python" for spec in package.requires):
+            brought[canonicalize_name(package.name)] = package.version
+        elif known is not None:
+            same = known.version == package.version
+            own = {d: versions.get(d, known.version) for d in known.distributions}
+            brought |= own if same else dict.fromkeys(own, package.version)
+    return tuple(sorted(f"{n}=={v}" for n, v in brought.items() if is_standard(v)))
+
+
+def _of_pip(
+    question: Question, packages: tuple[LockedPackage, ...], solver: Solver
+) -> tuple[Lock, list[Finding]]:
+    """Choose the wheels that go with conda's packages; the lock has none where that fails."""
+    from imagesmith.resolve.explain import conflict
+
+    names = {line.partition("==")[0] for line in question.provided}
+    try:
+        lock = pylock.parse(_solve(question, solver), question.target, names)
+        return replace(lock, packages=packages), []
+    except ImagesmithError as stopped:
+        if stopped.exit_code is ExitCode.UNREACHABLE:
+            raise
+        found = [f for f in stopped.findings if f.code != "unsatisfiable.conflict"]
+        rest = question.without(_missing(stopped))
+        for reason in (f for f in stopped.findings if f.code == "unsatisfiable.conflict"):
+            found += conflict(rest.pins, _trial(rest, solver), reason)
+        return Lock(question.target, (), packages), found
+
+
+def _trial(question: Question, solver: Solver) -> Solve:
+    """Give a function that solves the question with other pins."""
+
+    def solve(pins: Sequence[Pin]) -> Mapping[str, str] | None:
+        try:
+            return pylock.versions(solver.solve(question.pinned(pins)))
+        except ImagesmithError as stopped:
+            if stopped.exit_code is ExitCode.UNREACHABLE:
+                raise
+            return None
+
+    return solve
 
 
 def _solve(question: Question, solver: Solver) -> bytes:
@@ -87,3 +272,25 @@ def _missing(stopped: ImagesmithError) -> set[str]:
         for finding in stopped.findings
         if finding.code.startswith("missing.")
     }
+
+
+def _entries(asked: _Asked, answer: CondaAnswer | None, store: Store) -> Iterator[Entry]:
+    """Give the report's entries, by name."""
+    from imagesmith.resolve import explain
+    from imagesmith.resolve.available import available
+    from imagesmith.resolve.conda import explain as explain_conda
+
+    environment, users = asked.wanted.environment, asked.needs.needed_by
+    by_conda = {d for package in environment.packages for d in package.distributions}
+    by_pip = [d for d in environment.distributions if d.name not in by_conda]
+    on_index = [(d.name, d.version) for d in by_pip if not (d.editable or d.direct_url)]
+    found = available(on_index, asked.pip.target, asked.pip.indexes, store)
+    entries = list(explain.entries(by_pip, found, users))
+    if answer is not None:
+        entries += explain_conda.entries(environment.packages, answer, users)
+    yield from sorted(entries, key=lambda entry: (entry.name, entry.manager))
+
+
+def _versions(lock: Lock) -> dict[tuple[str, str], str]:
+    wheels = {("pip", wheel.name): wheel.version for wheel in lock.wheels}
+    return wheels | {("conda", package.name): package.version for package in lock.packages}

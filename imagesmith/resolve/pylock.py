@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from imagesmith.findings import Finding, ImagesmithError, error, stop_on_errors
 from imagesmith.resolve.indexes import bare
 from imagesmith.resolve.lock import Lock, LockedWheel
 from imagesmith.resolve.platform import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 _HEAD = """\
@@ -49,17 +52,24 @@ def render(lock: Lock) -> bytes:
     return "".join((head, *packages, _TAIL.format(target=lock.target))).encode()
 
 
-def parse(data: bytes, target: Target) -> Lock:
+def parse(data: bytes, target: Target, provided: Collection[str] = ()) -> Lock:
     """Read a pylock.toml, choosing for each package the wheel that fits the target best.
 
-    Raises ImagesmithError: usage.lock if it is none, and, all at once, missing.wheel for packages
-    without a wheel for the target, missing.hash, missing.url and missing.wheel-name for wheels
-    that cannot be trusted or fetched.
+    ``provided`` are normalised names that come from elsewhere and are passed over. Raises
+    ImagesmithError: usage.lock if it is none, and, all at once, missing.wheel for packages without
+    a wheel for the target, missing.hash, missing.url and missing.wheel-name for wheels that cannot
+    be trusted or fetched.
     """
-    chosen = [_choose(package, target) for package in _packages(data)]
+    packages = [package for package in _packages(data) if package["name"] not in provided]
+    chosen = [_choose(package, target) for package in packages]
     stop_on_errors(found for found in chosen if isinstance(found, Finding))
     wheels = [found for found in chosen if not isinstance(found, Finding)]
     return Lock(target, tuple(sorted(wheels, key=lambda wheel: wheel.name)))
+
+
+def versions(data: bytes) -> dict[str, str]:
+    """Give the version of each package that a pylock.toml names; ImagesmithError (usage.lock)."""
+    return {package["name"]: package["version"] for package in _packages(data)}
 
 
 def target_of(data: bytes) -> Target:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from imagesmith.resolve.relax import Pin
+
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from imagesmith.resolve.indexes import Indexes
     from imagesmith.resolve.platform import Target
@@ -17,19 +19,32 @@ class Question:
     """What is to be locked, for what, and from where.
 
     ``requirements`` (PEP 508, sorted) must hold; ``preferences`` (``name==version``, sorted) are
-    taken where they fit.
+    taken where they fit. ``provided`` (``name==version``) is there already, from conda: no other
+    version of it may be chosen, and the answer does not bring it again.
     """
 
     requirements: tuple[str, ...]
     preferences: tuple[str, ...]
     target: Target
     indexes: Indexes
+    provided: tuple[str, ...] = ()
 
     @property
     def public(self) -> list[Any]:
         """The question as JSON data, without credentials: what its answer is remembered under."""
         target = [self.target.python, self.target.glibc]
-        return [self.requirements, self.preferences, target, self.indexes.public]
+        return [self.requirements, self.preferences, target, self.indexes.public, self.provided]
+
+    @property
+    def pins(self) -> tuple[Pin, ...]:
+        """The requirements that are exact versions."""
+        return tuple(Pin(*r.split("==")) for r in self.requirements if "==" in r)
+
+    def pinned(self, pins: Iterable[Pin]) -> Question:
+        """Give the question with other pins instead of its own."""
+        free = [r for r in self.requirements if "==" not in r]
+        lines = [f"{pin.name}=={pin.version}" if pin.version else pin.name for pin in pins]
+        return replace(self, requirements=tuple(sorted([*free, *lines])))
 
     def without(self, names: Collection[str]) -> Question:
         """Give the question without the requirements of these names."""

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zipfile
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from imagesmith.findings import ImagesmithError
 from imagesmith.resolve.uv_errors import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from imagesmith.resolve.indexes import Indexes
     from imagesmith.resolve.platform import Target
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _INPUT = "requirements.in"
 _OUTPUT = "pylock.toml"
+_CONSTRAINTS = "provided.txt"
 
 # The user's own of these are passed on: how to reach an index, and where uv keeps its cache.
 _KEPT = frozenset(
@@ -50,6 +52,8 @@ _ALWAYS = {
     "UV_NATIVE_TLS": "1",
     "UV_SYSTEM_CERTS": "1",
 }
+_METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+_WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 class UvSolver:
@@ -67,6 +71,8 @@ class UvSolver:
             (folder / _INPUT).write_text(_lines(question.requirements))
             if question.preferences:  # uv prefers the versions of an output that is already there
                 (folder / _OUTPUT).write_text(_preferred(question.preferences))
+            if question.provided:
+                (folder / _CONSTRAINTS).write_text(_lines(_stubs(question.provided, folder)))
             done = subprocess.run(
                 _command(question),
                 cwd=folder,
@@ -90,6 +96,7 @@ def _command(question: Question) -> list[str]:
         "--format", "pylock.toml", "--no-header", "--no-annotate",
         "--python", sys.executable,  # only started; the target's version is the next option
         "--python-version", target.python, "--python-platform", target.uv_platform,
+        *(("--constraints", _CONSTRAINTS) if question.provided else ()),
         "--only-binary", ":all:",
         "--index-strategy", _strategy(question.indexes),
         "--quiet", "--no-progress", "--color", "never",
@@ -119,6 +126,23 @@ def _environment(indexes: Indexes, environ: Mapping[str, str]) -> dict[str, str]
 
 def _lines(requirements: Iterable[str]) -> str:
     return "".join(f"{requirement}\n" for requirement in requirements)
+
+
+def _stubs(provided: Iterable[str], folder: Path) -> Iterator[str]:
+    """Make an empty wheel for each distribution that is there already, and a constraint to it.
+
+    uv then holds its version against all that is required of it, and asks no index for it, which
+    may lack that version: conda's packages need not be on any.
+    """
+    for line in provided:
+        name, _, version = line.partition("==")
+        stem = f"{name.replace('-', '_')}-{version}"
+        wheel = folder / f"{stem}-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            for file, text in (("METADATA", _METADATA), ("WHEEL", _WHEEL), ("RECORD", "")):
+                filled = text.format(name=name, version=version)
+                archive.writestr(zipfile.ZipInfo(f"{stem}.dist-info/{file}"), filled)
+        yield f"{name} @ {wheel.as_uri()}"
 
 
 def _preferred(preferences: Iterable[str]) -> str:

@@ -170,7 +170,7 @@ def test_a_base_that_names_no_python_is_a_finding(registry, name, store, empty):
     RegistryPublisher(parse(reference), store, Silent()).publish(image)
     shop = SimpleNamespace(store=empty, progress=Silent())
     with pytest.raises(ImagesmithError) as stopped:
-        pipeline.base_for(SimpleNamespace(python_minor="3.11"), reference, shop)
+        pipeline.base_for("3.11", reference, shop)
     assert stopped.value.findings[0].code == "build.base-python"
     assert stopped.value.exit_code is ExitCode.BUILD
 

@@ -43,7 +43,8 @@ def index(hermetic, tmp_path):
 
 
 def runtime_of(index) -> None:
-    for name, version in (("cloudpickle", "3.1.2"), ("numpy", "2.0.0"), ("pyzmq", "26.0.0")):
+    versions = {"cloudpickle": "3.1.2", "numpy": "2.0.0", "prometheus-client": "0.20.0"}
+    for name, version in {**versions, "pyzmq": "26.0.0"}.items():
         index.wheel(name, version)
 
 

@@ -6,12 +6,18 @@ import pytest
 
 from imagesmith.findings import Severity
 from imagesmith.resolve.indexes import Indexes
-from imagesmith.resolve.needed import needs
+from imagesmith.resolve.needed import Wanted, Wish
+from imagesmith.resolve.needed import needs as needs_of
 from imagesmith.resolve.platform import Target
 
 TARGET = Target("3.11", "2.36")
 PUBLIC = Indexes()
-RUNTIME = ("cloudpickle==3.1.2", "numpy", "pyzmq")
+RUNTIME = ("cloudpickle==3.1.2", "numpy", "prometheus-client", "pyzmq")
+
+
+def needs(captured, target, indexes, wish=None):
+    wanted = Wanted(captured.environment, captured.modules, captured.cloudpickle)
+    return needs_of(wanted, target, indexes, wish or Wish())
 
 
 def test_what_the_function_uses_is_pinned_to_the_captured_version(capture, distribution):
@@ -60,7 +66,7 @@ def test_extras_are_followed_only_where_they_are_asked_for(capture, distribution
 def test_cloudpickle_is_that_of_the_capture_whatever_is_installed(capture, distribution):
     installed = distribution("cloudpickle", "2.2.1")
     needed = needs(capture(installed, modules=["cloudpickle"], cloudpickle="3.0.0"), TARGET, PUBLIC)
-    assert needed.requirements == ("cloudpickle==3.0.0", "numpy", "pyzmq")
+    assert needed.requirements == ("cloudpickle==3.0.0", *RUNTIME[1:])
 
 
 def test_the_runtime_takes_the_captured_numpy_if_there_is_one(capture, distribution):
@@ -72,7 +78,11 @@ def test_the_runtime_takes_the_captured_numpy_if_there_is_one(capture, distribut
 @pytest.mark.parametrize("python", ["3.9", "3.10", "3.11", "3.13"])
 def test_the_runtime_has_tested_versions_where_the_capture_has_none(capture, python):
     needed = needs(capture(python=f"{python}.1"), Target(python, "2.36"), PUBLIC)
-    assert {line.partition("==")[0] for line in needed.preferences} == {"numpy", "pyzmq"}
+    assert {line.partition("==")[0] for line in needed.preferences} == {
+        "numpy",
+        "prometheus-client",
+        "pyzmq",
+    }
 
 
 def test_a_version_that_no_index_can_have_is_no_preference(capture, distribution):

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from imagesmith.findings import ImagesmithError
+from imagesmith.findings import ImagesmithError, stop_on_errors
 from imagesmith.progress import Silent
-from imagesmith.resolve import UvSolver, resolve
+from imagesmith.resolve import Sources, Target, UvSolver, Wanted, Wish, resolve
 from imagesmith.resolve.files import write
 from imagesmith.store import Store
 
@@ -28,14 +28,17 @@ class CountingSolver(UvSolver):
 @pytest.fixture
 def lock_of(store):
     def run(captured, index_url, *, solver=None, store=store, glibc="2.36"):
-        return resolve(
-            captured,
-            glibc=glibc,
-            index_url=index_url,
+        resolved = resolve(
+            Wanted(captured.environment, captured.modules, captured.cloudpickle),
+            Target("3.11", glibc),
+            wish=Wish(),
+            sources=Sources(index_url),
             solver=solver or UvSolver(),
             store=store,
             progress=Silent(),
         )
+        stop_on_errors(resolved.findings)
+        return resolved.lock, resolved.findings
 
     return run
 
@@ -58,6 +61,7 @@ def test_a_capture_is_locked_with_the_versions_it_had(sample, index, lock_of):
         ("beta", "1.0"),
         ("cloudpickle", "3.1.2"),
         ("numpy", "2.0.0"),
+        ("prometheus-client", "0.20.0"),
         ("pyzmq", "26.0.0"),
     ]
     assert findings == ()

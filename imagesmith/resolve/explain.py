@@ -1,0 +1,85 @@
+"""What the indexes' answers mean for pip's part of what was captured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imagesmith.findings import Finding, error
+from imagesmith.resolve.relax import Move, distance, explain
+from imagesmith.resolve.report import GOOD, Entry, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from imagesmith.capture.environment import Distribution
+    from imagesmith.resolve.available import Available
+    from imagesmith.resolve.relax import Pin, Solve
+
+_NEAREST = 3
+
+
+def entries(
+    distributions: Iterable[Distribution],
+    found: Mapping[str, Available],
+    needed_by: Mapping[str, tuple[str, ...]],
+) -> Iterator[Entry]:
+    """Say of each captured distribution what the indexes have of it."""
+    for one in distributions:
+        known = found.get(one.name)
+        status = known.status if known else Status.NOT_ON_INDEX
+        yield Entry(
+            manager="pip",
+            name=one.name,
+            wanted=one.version,
+            got=None,
+            status=status,
+            needed_by=needed_by.get(one.name, ()),
+            remedy=_remedy(one, status, known.versions if known else ()),
+            size=one.size,
+        )
+
+
+def _remedy(distribution: Distribution, status: Status, versions: Sequence[str]) -> str:
+    if status in GOOD:
+        return ""
+    near = nearest(distribution.version, versions)
+    if near:
+        return f"there are wheels of {', '.join(near)}: --update {distribution.name}=={near[0]}"
+    return f"if the function can do without it: --allow-missing {distribution.name}"
+
+
+def nearest(version: str, versions: Iterable[str]) -> list[str]:
+    """Give the versions that are nearest to one, the nearest first."""
+    return sorted(versions, key=lambda other: distance(Move("", version, other)))[:_NEAREST]
+
+
+def conflict(pins: Sequence[Pin], solve: Solve, reason: Finding) -> Iterator[Finding]:
+    """Find what contradicts itself among pip's pins; ``reason`` is the solver's own finding."""
+    found = explain(pins, solve)
+    if not found.cores:
+        yield reason
+    for core in found.cores:
+        yield cannot_go_together(core, reason.message, found.relaxations, "linux-64")
+
+
+def cannot_go_together(
+    core: Sequence[Pin], reason: str, relaxations: Sequence[Sequence[Move]], subdir: str
+) -> Finding:
+    """Make the finding for a smallest set of pins that has no solution."""
+    texts = [f"{pin.name} {pin.version}" if pin.version else pin.name for pin in core]
+    together = f"{', '.join(texts[:-1])} and {texts[-1]}" if len(texts) > 1 else texts[0]
+    how = "installed together" if len(texts) > 1 else "installed"
+    return error(
+        "unsatisfiable.conflict",
+        ", ".join(texts),
+        f"{together} cannot be {how} on {subdir}: {reason}",
+        advice(relaxations),
+    )
+
+
+def advice(relaxations: Sequence[Sequence[Move]]) -> str:
+    """Say what to type so that it locks; each way has been tried."""
+    if not relaxations:
+        return "no single change mends it; change one of the named versions and capture again"
+    ways = [" ".join(f"--update {m.name}=={m.got}" for m in moves) for moves in relaxations]
+    return "each of these was tried, and locks: " + "; or ".join(ways)
