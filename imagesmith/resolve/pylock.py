@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from imagesmith.findings import Finding, ImagesmithError, error, stop_on_errors
-from imagesmith.resolve.indexes import bare
 from imagesmith.resolve.lock import Lock, LockedWheel
 from imagesmith.resolve.platform import Target
+from imagesmith.urls import bare
 
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 _HEAD = """\
