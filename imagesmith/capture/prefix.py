@@ -188,7 +188,7 @@ def _platform(packages: Iterable[CondaPackage], prefix: Path) -> str | None:
 
 
 def _no_environment(prefix: Path) -> Finding:
-    if (prefix / META).is_dir():
+    if os.path.isdir(prefix / META):  # noqa: PTH112 (as above)
         return error(
             "capture.no-python",
             prefix,
