@@ -88,7 +88,8 @@ def _package(record: Mapping[str, Any], condarc: Condarc) -> CondaPackage:
         requested=_asked(record),
         size=sum(_sizes(record)),
     )
-    for text in (package.name, package.version, package.build, subdir, *package.requires):
+    named = (package.name, package.version, package.build, subdir)
+    for text in (*named, *package.requires, *package.distributions):
         if not text or not text.isprintable():
             raise ValueError(f"{text!a} in it is no text that can be printed")
     return package

@@ -422,29 +422,27 @@ def test_what_conda_changes_needs_a_new_capture(project, venv, no_condarc):
     assert was_stored()
 
 
-FIELDS = (
-    "name version build subdir channel url depends files paths_data paths size_in_bytes"
-    " requested_spec requested_specs"
-).split()
-json_like = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+odd = st.text(st.characters(), max_size=20)  # lone surrogates, too
+texts = (
+    odd
+    | odd.map(lambda text: f"Lib/site-packages/{text}.dist-info/METADATA")
+    | st.sampled_from(["numpy", "1.0", "linux-64", FORGE])
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
     lambda inner: (
         st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(
-                ["name", "version", "build", "subdir", "channel", "url", "depends", "files"]
-                + ["paths_data", "paths", "size_in_bytes", "requested_spec", "requested_specs"]
-            ),
-            inner,
-            max_size=8,
-        )
+        | st.dictionaries(st.sampled_from(["paths", "size_in_bytes"]), inner, max_size=2)
     ),
-    max_leaves=20,
+    max_leaves=8,
 )
+asked = {"name": texts, "version": texts, "build": texts, "subdir": texts}
+others = ["channel", "url", "depends", "files", "paths_data", "requested_spec", "requested_specs"]
+records = st.fixed_dictionaries(asked, optional=dict.fromkeys(others, values)) | values
 
 
 @settings(max_examples=200, deadline=None)
-@given(record=json_like | st.binary(max_size=200), history=st.binary(max_size=100))
+@given(record=records | st.binary(max_size=200), history=st.binary(max_size=100))
 def test_no_record_and_no_history_makes_it_fail(tmp_path_factory, record, history):
     made = CondaPrefix(tmp_path_factory.mktemp("any"), "linux-64")
     made.record("python", "3.11.7")
