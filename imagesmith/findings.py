@@ -11,7 +11,7 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 class ExitCode(IntEnum):
@@ -71,6 +71,11 @@ class Finding:
         if self.code.partition(".")[0] not in _FAMILIES:
             raise ValueError(f"unknown family of findings: {self.code}")
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, str]) -> Finding:
+        """Read what as_dict gave."""
+        return cls(**{**data, "severity": Severity(data["severity"])})  # type: ignore[arg-type]
+
     def as_dict(self) -> dict[str, str]:
         """Give the finding as plain JSON data."""
         return {key: str(value) for key, value in asdict(self).items()}
@@ -84,6 +89,11 @@ def error(code: str, subject: object, message: str, remedy: str) -> Finding:
 def warning(code: str, subject: object, message: str, remedy: str) -> Finding:
     """Make a finding that the user should act on, though the walk goes on."""
     return Finding(code, Severity.WARNING, str(subject), message, remedy)
+
+
+def note(code: str, subject: object, message: str, remedy: str) -> Finding:
+    """Make a finding that is only good to know."""
+    return Finding(code, Severity.NOTE, str(subject), message, remedy)
 
 
 def exit_code(findings: Iterable[Finding]) -> ExitCode:

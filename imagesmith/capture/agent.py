@@ -24,6 +24,7 @@ The results, in ``out``: func.pkl, modules/, and result.json:
     cloudpickle   the version that pickled
     modules       import names of the needed modules that distributions bring
     environment   what imagesmith.capture.environment.Environment reads
+    prefix        the folder of the interpreter's environment
     answers       {"batch": [text, …], "single": [text, …]}, or null
     seen          {sites, files, variables}, or null where the target reached outside
 """
@@ -111,7 +112,7 @@ def work(request: Json, findings: list[Json]) -> Json:
     """Do what the request asks for; findings that do not stop the work are added to the list."""
     places = Places()
     # Before the target can change the path: what is installed, and who brings which module.
-    distributions = list(read_distributions(places, findings))
+    distributions = list(read_distributions(sys.path, places.sites, findings))
     owners = Owners(distributions)
     cloudpickle = import_cloudpickle(request["cloudpickle"])
     load_from_source(places)
@@ -135,6 +136,7 @@ def work(request: Json, findings: list[Json]) -> Json:
         "cloudpickle": cloudpickle.__version__,
         "modules": sorted(needs.claims),
         "environment": {**read_interpreter(), "distributions": distributions},
+        "prefix": sys.prefix,
         "answers": answers,
         "seen": watch.seen(places, request),
     }
@@ -350,7 +352,7 @@ def read_interpreter() -> Json:
         "implementation": sys.implementation.name,
         "platform": sysconfig.get_platform(),
         "glibc": _glibc(),
-        "kind": _kind(),
+        "kind": kind_of(sys.prefix),
     }
 
 
@@ -362,10 +364,11 @@ def _glibc() -> str | None:
     return version if name == "glibc" else None
 
 
-def _kind() -> str:
-    if os.path.isdir(os.path.join(sys.prefix, "conda-meta")):
+def kind_of(prefix: str) -> str:
+    """Say what made the environment in a folder: venv, virtualenv, conda, or system."""
+    if os.path.isdir(os.path.join(prefix, "conda-meta")):
         return "conda"
-    config = os.path.join(sys.prefix, "pyvenv.cfg")
+    config = os.path.join(prefix, "pyvenv.cfg")
     if not os.path.isfile(config):
         return "system"
     with open(config, encoding="utf-8", errors="replace") as file:
@@ -373,11 +376,15 @@ def _kind() -> str:
     return "virtualenv" if made_by_virtualenv else "venv"
 
 
-def read_distributions(places: Places, findings: list[Json]) -> Iterator[Json]:
-    """Describe every distribution; of two with one name, the first on the path counts."""
+def read_distributions(paths: list[str], sites: list[str], findings: list[Json]) -> Iterator[Json]:
+    """Describe every distribution in these folders, those in no ``sites`` as editable.
+
+    Of two with one name, the first counts. imagesmith reads an environment that it does not run
+    with this, too.
+    """
     first: dict[str, Any] = {}
-    for distribution in metadata.distributions():
-        described = _described(distribution, places, findings)
+    for distribution in metadata.distributions(path=paths):
+        described = _described(distribution, sites, findings)
         if described is None:
             continue
         found = described["version"], os.path.realpath(str(distribution.locate_file("")))
@@ -398,27 +405,37 @@ def _several(name: str, first: Any, other: Any) -> Json:
 
 
 def _described(
-    distribution: metadata.Distribution, places: Places, findings: list[Json]
+    distribution: metadata.Distribution, sites: list[str], findings: list[Json]
 ) -> Json | None:
     try:
-        return _describe(distribution, places)
+        return _clean(_describe(distribution, sites))
     except Exception as fault:
         findings.append(_broken(distribution, said(fault)))
         return None
 
 
-def _describe(distribution: metadata.Distribution, places: Places) -> Json:
+def _clean(described: Json) -> Json:
+    """Give it back; ValueError if a text in it has control characters or no UTF-8."""
+    texts = (described[key] for key in ("name", "version", "installer", "direct_url"))
+    for text in (*filter(None, texts), *described["requires"], *described["modules"]):
+        if not text.isprintable():
+            raise ValueError(f"{text!a} in its metadata is not printable")
+    return described
+
+
+def _describe(distribution: metadata.Distribution, sites: list[str]) -> Json:
     known = distribution.metadata  # parsed each time that it is asked for
     name, version = known["Name"], known["Version"]
     if not name or not version:
         raise ValueError("its metadata lacks %s" % ("a version" if name else "a name"))
+    required = known.get_all("Requires-Dist") or distribution.requires or ()
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
-    outside = not _inside(os.path.join(str(distribution.locate_file("")), name), places.sites)
+    outside = not _inside(os.path.join(str(distribution.locate_file("")), name), sites)
     editable = bool(origin.get("dir_info", {}).get("editable")) or outside
     return {
         "name": re.sub(r"[-_.]+", "-", name).lower(),
         "version": version,
-        "requires": known.get_all("Requires-Dist") or list(distribution.requires or ()),
+        "requires": [" ".join(line.split()) for line in required],
         "modules": _brought(distribution, name, editable),
         "direct_url": _without_secrets(origin["url"]) if "url" in origin else None,
         "editable": editable,
@@ -455,12 +472,12 @@ def _brought(distribution: metadata.Distribution, name: str, editable: bool) -> 
     """Give the import names that a distribution brings."""
     record = distribution.read_text("RECORD")
     if record and not editable:
-        return sorted(_claimed([row[0] for row in csv.reader(record.splitlines()) if row]))
+        return sorted(claimed([row[0] for row in csv.reader(record.splitlines()) if row]))
     listed = (distribution.read_text("top_level.txt") or "").split()
     return sorted(one.replace("/", ".") for one in listed) or [name.replace("-", "_")]
 
 
-def _claimed(paths: Iterable[str]) -> set[str]:
+def claimed(paths: Iterable[str]) -> set[str]:
     """Give the import names in a list of files: top-level, or dotted in namespace packages.
 
     A name ends at the first package with an __init__, or at the module: what lies above is a

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from imagesmith.answers import same
 from imagesmith.capture import bundle
 from imagesmith.capture.bundle import Answers, Capture, Samples
+from imagesmith.capture.conda import read_conda
 from imagesmith.capture.environment import Environment, interpreter
 from imagesmith.capture.samples import load
 from imagesmith.capture.target import Target, parse
@@ -42,7 +43,7 @@ _T = TypeVar("_T")
 
 _AGENT = Path(__file__).with_name("agent.py")
 _KIND = "captures"
-_FORMAT = 3  # of what is remembered of a capture, and of the findings that are made here
+_FORMAT = 4  # of what is remembered of a capture, and of the findings that are made here
 _RTOL = 1e-6
 _LOG = 100_000  # bytes
 
@@ -161,8 +162,8 @@ def _stored(order: _Order, store: Store) -> _Taken | None:
         found = bundle.read(store.root / "folders" / _KIND / record["folder"])
     except ImagesmithError:  # somebody cleared or changed the store: a new capture mends it
         return None
-    findings = (Finding(**{**f, "severity": Severity(f["severity"])}) for f in record["findings"])
-    return _Taken(found, tuple(findings), stored=True)
+    findings = tuple(map(Finding.from_dict, record["findings"]))
+    return _Taken(found, findings, stored=True)
 
 
 def _fresh(order: _Order, store: Store, progress: Progress) -> _Taken:
@@ -172,9 +173,11 @@ def _fresh(order: _Order, store: Store, progress: Progress) -> _Taken:
         out = Path(scratch, "first")
         result = _run_agent(order, out, progress, pickle_only=False)
         findings = [*_findings(result), *_conda(order, result["environment"]["kind"])]
+        environment, broken = _environment(result)
+        findings += broken
         findings += _batch_dependent(order, result["answers"])
         findings += _unsteady(order, out, Path(scratch, "second"), progress)
-        taken = _seal(order, out, result)
+        taken = _seal(order, out, result, environment)
         kept = _keep(taken, store)
     seen = result["seen"] and _seen(
         {
@@ -182,6 +185,7 @@ def _fresh(order: _Order, store: Store, progress: Progress) -> _Taken:
             "variables": [*result["seen"]["variables"], "PYTHONPATH"],
             "python": str(order.python),
             "root": str(order.target.root),
+            "prefix": result["prefix"],
         }
     )
     state = seen and seen.state(_environ())
@@ -248,7 +252,14 @@ def _environ() -> dict[str, str]:
 
 
 def _findings(result: Mapping[str, Any]) -> list[Finding]:
-    return [Finding(**{**f, "severity": Severity(f["severity"])}) for f in result["findings"]]
+    return [Finding.from_dict(found) for found in result["findings"]]
+
+
+def _environment(result: Mapping[str, Any]) -> tuple[Environment, tuple[Finding, ...]]:
+    """Give the environment that the agent saw, with what conda has written of it."""
+    packages, channels, findings = read_conda(Path(result["prefix"]), os.environ)
+    seen = Environment.from_json(result["environment"])
+    return replace(seen, packages=packages, channels=channels), findings
 
 
 def _conda(order: _Order, kind: str) -> Iterator[Finding]:
@@ -290,7 +301,7 @@ def _unsteady(order: _Order, first: Path, second: Path, progress: Progress) -> I
         )
 
 
-def _seal(order: _Order, out: Path, result: Mapping[str, Any]) -> Capture:
+def _seal(order: _Order, out: Path, result: Mapping[str, Any], environment: Environment) -> Capture:
     modules = tuple(result["modules"])
     return bundle.seal(
         out,
@@ -301,7 +312,7 @@ def _seal(order: _Order, out: Path, result: Mapping[str, Any]) -> Capture:
         strings=order.strings,
         cloudpickle=result["cloudpickle"],
         modules=modules,
-        environment=Environment.from_json(result["environment"]).without_tool(modules),
+        environment=environment.without_tool(modules),
         samples=_answered(order.inputs, result["answers"]),
     )
 
@@ -330,6 +341,7 @@ def _seen(data: Mapping[str, Any]) -> Seen:
     return Seen(
         python=data["python"],
         root=data["root"],
+        prefix=data["prefix"],
         sites=tuple(data["sites"]),
         files=tuple(data["files"]),
         variables=tuple(data["variables"]),

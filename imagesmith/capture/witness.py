@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imagesmith.capture.channels import condarc_files
+from imagesmith.capture.conda import META
 from imagesmith.image.layout import is_layout
 from imagesmith.names import is_text
 from imagesmith.store import key_of, sha256, sha256_file
@@ -26,9 +28,10 @@ _NOT_SOURCES = {"__pycache__", "node_modules"}
 
 @dataclass(frozen=True)
 class Seen:
-    """What a capture depends on: the interpreter, the target's folder, and what it looked at."""
+    """What a capture depends on: interpreter, environment, target's folder, what it looked at."""
 
     python: str
+    prefix: str
     root: str
     sites: tuple[str, ...]
     files: tuple[str, ...]
@@ -37,13 +40,15 @@ class Seen:
     def state(self, environ: Mapping[str, str]) -> dict[str, Any] | None:
         """Say what all of it is like now, as JSON data; None where that cannot be told."""
         folder = tree(Path(self.root))
-        if folder is None or not all(map(is_text, (*self.sites, *self.files, *self.variables))):
+        named = (self.prefix, *self.sites, *self.files, *self.variables)
+        if folder is None or not all(map(is_text, named)):
             return None
         try:
             return {
                 "python": _stamp(Path(self.python).resolve()),
                 "tree": folder,
-                "sites": {site: _site(Path(site)) for site in self.sites},
+                "conda": _conda(Path(self.prefix), environ),
+                "sites": {site: _listing(Path(site), _METADATA) for site in self.sites},
                 "files": {path: sha256_file(Path(path)) for path in self.files},
                 "variables": {
                     name: sha256(os.fsencode(environ[name])) if name in environ else None
@@ -84,19 +89,29 @@ def _is_aside(folder: Path) -> bool:
         or folder.name in _NOT_SOURCES
         or not os.access(folder, os.X_OK)
         or (folder / "pyvenv.cfg").is_file()
-        or (folder / "conda-meta").is_dir()
+        or (folder / META).is_dir()
         or is_layout(folder)
         or ((folder / "func.pkl").is_file() and (folder / "capture.json").is_file())
     )
 
 
-def _site(folder: Path) -> str:
+def _conda(prefix: Path, environ: Mapping[str, str]) -> list[Any] | None:
+    """Say what conda has written of an environment, and the condarc files that count for it."""
+    meta = prefix / META
+    if not meta.is_dir():
+        return None
+    condarcs = condarc_files(prefix, environ)
+    stamps = [_stamp(path) if path.is_file() else None for path in condarcs]
+    return [_listing(meta, (".json", "history")), stamps]
+
+
+def _listing(folder: Path, endings: tuple[str, ...]) -> str:
     with os.scandir(folder) as entries:
         return key_of(
             sorted(
                 (_spelled(Path(entry.name)), entry.stat().st_mtime_ns)
                 for entry in entries
-                if entry.name.endswith(_METADATA)
+                if entry.name.endswith(endings)
             )
         )
 

@@ -15,11 +15,12 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import platformdirs
 
 from imagesmith.findings import ImagesmithError, error
+from imagesmith.urls import bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,27 +82,6 @@ def configured(index_url: str | None, environ: Mapping[str, str]) -> Indexes:
         tuple(map(_absolute, found.get("extra-index-url", "").split())),
         tuple(map(_absolute, found.get("find-links", "").split())),
     )
-
-
-def bare(url: str) -> str:
-    """Strip a URL of user, password, query and fragment: what is left is no secret.
-
-    A query may be a signature and no list of names tells which, so none is kept.
-    """
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def redacted(text: str) -> str:
-    """Strip every URL in a text of the same; what only looks like one goes altogether."""
-
-    def strip(match: re.Match[str]) -> str:
-        try:
-            return bare(match[0])
-        except ValueError:
-            return "(a URL)"
-
-    return re.sub(r"[a-z][a-z+]*://[^\s`'\")]+", strip, text)
 
 
 def _absolute(place: str) -> str:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from imagesmith.findings import Finding, ImagesmithError, error, stop_on_errors
-from imagesmith.resolve.indexes import bare
 from imagesmith.resolve.lock import Lock, LockedWheel
 from imagesmith.resolve.platform import Target
+from imagesmith.urls import bare
 
 if TYPE_CHECKING:
     from collections.abc import Collection

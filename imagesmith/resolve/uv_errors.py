@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from imagesmith.findings import Finding, error
-from imagesmith.resolve.indexes import redacted
+from imagesmith.urls import redacted
 
 if TYPE_CHECKING:
     from imagesmith.resolve.platform import Target

@@ -8,7 +8,8 @@ import stat
 import pytest
 
 from imagesmith.findings import ImagesmithError
-from imagesmith.resolve.indexes import Indexes, bare, configured, redacted
+from imagesmith.resolve.indexes import Indexes, configured
+from imagesmith.urls import bare, redacted
 
 SECRET = "https://me:s3cret@h.example/simple?X-Signature=s3cret#s3cret"
 
