@@ -263,10 +263,41 @@ def lock_for(capture: Capture, base: Image, wish: BuildWish, shop: Workshop) -> 
 
     Raises ImagesmithError with all that is missing or in conflict.
     """
+    return lock_of(resolved(wanted_by(capture), base, wish, shop), shop)
+
+
+def wanted(bundle: Path | None, env: Path | None, shop: Workshop) -> Wanted:
+    """Read what is to be locked: the bundle of a function, or an environment by its folder.
+
+    Raises ImagesmithError: usage.lock where it is not one of the two, usage.bundle, capture.….
+    """
+    from imagesmith.capture.bundle import read
+    from imagesmith.capture.prefix import read_prefix
     from imagesmith.resolve import Wanted
 
-    wanted = Wanted(capture.environment, capture.modules, capture.cloudpickle)
-    return lock_of(resolved(wanted, base, wish, shop), shop)
+    if (bundle is None) == (env is None):
+        raise ImagesmithError(
+            error(
+                "usage.lock",
+                "lock",
+                "there must be one thing to lock: a bundle, or an environment",
+                "name a bundle that `imagesmith capture` wrote, or --env PREFIX",
+            )
+        )
+    if bundle is not None:
+        return wanted_by(read(bundle))
+    assert env is not None
+    environment, findings = read_prefix(env)
+    for finding in findings:
+        shop.progress.find(finding)
+    return Wanted(environment)
+
+
+def wanted_by(capture: Capture) -> Wanted:
+    """Say what a capture needs of its environment."""
+    from imagesmith.resolve import Wanted
+
+    return Wanted(capture.environment, capture.modules, capture.cloudpickle)
 
 
 def resolved(wanted: Wanted, base: Image, wish: BuildWish, shop: Workshop) -> Resolved:

@@ -94,7 +94,7 @@ class Capture:
     @property
     def python_minor(self) -> str:
         """The Python version as X.Y."""
-        return ".".join(self.python.split(".")[:2])
+        return self.environment.minor
 
 
 def seal(

@@ -112,6 +112,11 @@ class Environment:
         """Give the environment as plain JSON data."""
         return asdict(self)
 
+    @property
+    def minor(self) -> str:
+        """The Python version as X.Y."""
+        return ".".join(self.python.split(".")[:2])
+
     def providers(self, module: str) -> tuple[Distribution, ...]:
         """Give the distributions that an import name comes from.
 
@@ -162,8 +167,7 @@ class Environment:
         names = {d.name for d in self.distributions}
         if _TOOL not in names:
             return self
-        minor = ".".join(self.python.split(".")[:2])
-        markers = {"python_version": minor, "python_full_version": self.python}
+        markers = {"python_version": self.minor, "python_full_version": self.python}
         wanted = {d.name for module in modules for d in self.providers(module)}
         requested = {d.name for d in self.distributions if d.requested and d.name != _TOOL}
         of_tool = {d.name for d in self.closure({_TOOL}, markers)}

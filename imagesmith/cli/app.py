@@ -184,29 +184,32 @@ def capture_command(
 @command(app, "lock")
 def lock_command(
     console: Console,
-    bundle: Annotated[Path, typer.Argument(help="A bundle that `capture` wrote.")],
     folder: Annotated[Path, typer.Option("--output", "-o", help="The folder of the lock.")],
+    bundle: Annotated[
+        Path | None, typer.Argument(help="A bundle that `capture` wrote; or name --env.")
+    ] = None,
+    env: Annotated[
+        Path | None, typer.Option("--env", metavar="PREFIX", help="An environment's folder.")
+    ] = None,
     base: Base = None,
     locking: LockOptions = LockOptions(),
 ) -> Result:
-    """Lock what a bundle needs for linux-64, and report on what linux-64 has not."""
+    """Lock for linux-64 what a bundle or an environment needs, and report what is missing there."""
     from imagesmith import pipeline
-    from imagesmith.capture.bundle import read
     from imagesmith.cli.report import show
-    from imagesmith.resolve import Wanted
-    from imagesmith.resolve.files import PYLOCK, write, write_report
+    from imagesmith.resolve.files import PYLOCK, REPORT, write, write_report
 
     shop = _workshop(console)
-    captured = read(bundle)
     wish = pipeline.BuildWish(base, locking.sources(), locking.wish())
-    wanted = Wanted(captured.environment, captured.modules, captured.cloudpickle)
+    wanted = pipeline.wanted(bundle, env, shop)
     resolved = pipeline.resolved(
-        wanted, pipeline.base_for(captured.python_minor, base, shop), wish, shop
+        wanted, pipeline.base_for(wanted.environment.minor, base, shop), wish, shop
     )
     show(resolved.report)
     write_report(resolved, folder)
     write(pipeline.lock_of(resolved, shop), folder)
-    return Result(str(folder), {"lock": str(folder), "pylock": str(folder / PYLOCK)})
+    places = {"lock": folder, "pylock": folder / PYLOCK, "report": folder / REPORT}
+    return Result(str(folder), {key: str(place) for key, place in places.items()})
 
 
 @command(app, "render")

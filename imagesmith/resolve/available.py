@@ -19,9 +19,9 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from imagesmith.findings import Finding, ImagesmithError, error
-from imagesmith.resolve.indexes import bare
 from imagesmith.resolve.report import Status
 from imagesmith.store import key_of
+from imagesmith.urls import bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

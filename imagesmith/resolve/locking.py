@@ -117,7 +117,7 @@ def _of_channels(wanted: Wanted, needed: Needs, target: Target, sources: Sources
     environment = wanted.environment
     elsewhere = {package.subdir for package in environment.packages} - {SUBDIR, "noarch"}
     return CondaQuestion(
-        channels=channels(sources.channels or environment.channels or (DEFAULT,)),
+        channels=channels(sources.channels or environment.channels or (DEFAULT,), os.environ),
         target=target,
         pins=needed.pins,
         preferences=needed.likes,

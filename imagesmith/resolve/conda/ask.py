@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.findings import Finding, ImagesmithError, error
-from imagesmith.resolve.indexes import redacted
 from imagesmith.resolve.relax import Conflict, Move, Pin
 from imagesmith.store import canonical
+from imagesmith.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

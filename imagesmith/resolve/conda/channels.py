@@ -1,4 +1,4 @@
-"""Channels: where conda's packages come from, and what opens them.
+"""The channels to ask, and what opens them.
 
 A channel's URL may hold a user and password, or a token (``/t/TOKEN/``). Those live in a
 ``Channels`` in memory alone; ``urls`` are what may be written down.
@@ -6,29 +6,27 @@ A channel's URL may hold a user and password, or a token (``/t/TOKEN/``). Those 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from imagesmith.findings import ImagesmithError, error
-from imagesmith.resolve.indexes import bare
+from imagesmith.capture.channels import public, read_condarc
+from imagesmith.findings import Finding, ImagesmithError, error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-DEFAULT = "https://conda.anaconda.org/conda-forge"
-_ALIAS = "https://conda.anaconda.org"
-_TOKEN = re.compile(r"/t/[^/]+(?=/)")
-_SUBDIR = re.compile(r"/(?:noarch|(?:linux|osx|win|emscripten|wasi)-\w+)$")
-_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)*\Z")
+    from imagesmith.capture.channels import Condarc
+
+DEFAULT = "conda-forge"
 
 
 @dataclass(frozen=True)
 class Channels:
-    """The channels to ask, the first first; ``secrets`` maps those that need it to what opens
-    them."""
+    """The channels to ask, the first first.
+
+    ``secrets`` maps those that need it to the URL that opens them.
+    """
 
     urls: tuple[str, ...]
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -41,44 +39,40 @@ class Channels:
         return url
 
 
-def channels(given: Iterable[str]) -> Channels:
-    """Read channels as the user writes them: URLs, folders, or names on the public server.
+def channels(given: Iterable[str], environ: Mapping[str, str]) -> Channels:
+    """Read channels as a user names them (URLs, folders, names); condarc files may open them.
 
-    Raises ImagesmithError (usage.channel) for what is neither.
+    Raises ImagesmithError (usage.channel) with all that are none.
     """
-    places = [_absolute(text) for text in given]
-    urls = tuple(dict.fromkeys(map(bare_channel, places)))
-    secrets = {bare_channel(p): _trimmed(p) for p in places if bare_channel(p) != _trimmed(p)}
-    return Channels(urls, secrets)
+    condarc, _ = read_condarc(None, environ)
+    wrong = []
+    opened: list[str] = []
+    for text in given:
+        try:
+            opened += condarc.urls(text, Path.cwd())
+        except ValueError:
+            wrong.append(text)
+    if wrong:
+        raise ImagesmithError(*map(_no_channel, wrong))
+    secrets = {public(url): url for url in (*_known(condarc), *opened) if url != public(url)}
+    urls = tuple(dict.fromkeys(map(public, opened)))
+    return Channels(urls, {url: secrets[url] for url in urls if url in secrets})
 
 
-def bare_channel(url: str) -> str:
-    """Strip a channel's URL of user, password, token, query, subdir and trailing slash."""
-    return _SUBDIR.sub("", _TOKEN.sub("", bare(url)).rstrip("/"))
+def _known(condarc: Condarc) -> Iterator[str]:
+    """Give the URLs of the channels that condarc files name."""
+    for text in condarc.channels:
+        try:
+            yield from condarc.urls(text, Path.cwd())
+        except ValueError:  # nobody asks for it here
+            continue
 
 
-def _trimmed(url: str) -> str:
-    return _SUBDIR.sub("", url.rstrip("/"))
-
-
-def _absolute(text: str) -> str:
-    try:
-        if "://" in text:
-            parts = urlsplit(text)
-            if parts.scheme in ("http", "https", "file") and (parts.hostname or parts.path):
-                return text
-        elif text.startswith(("/", ".", "~")):
-            return Path(text).expanduser().resolve().as_uri()
-        elif _NAME.match(text):
-            return f"{_ALIAS}/{text}"
-    except (ValueError, RuntimeError):  # of a port, or of the home of an unknown user
-        pass
-    raise ImagesmithError(
-        error(
-            "usage.channel",
-            text.partition("://")[0] + "://…" if "://" in text else text,
-            "this is not a conda channel",
-            "write its URL (https://HOST/PATH), the path of its folder (./channel), or its name"
-            " (conda-forge)",
-        )
+def _no_channel(text: str) -> Finding:
+    return error(
+        "usage.channel",
+        text.partition("://")[0] + "://…" if "://" in text else text,
+        "this is not a conda channel",
+        "write its URL (https://HOST/PATH), the path of its folder (./channel), or its name"
+        " (conda-forge)",
     )

@@ -18,12 +18,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imagesmith.capture.channels import public
 from imagesmith.findings import Finding, ImagesmithError, error, stop_on_errors
 from imagesmith.resolve.conda.ask import SUBDIR
-from imagesmith.resolve.conda.channels import bare_channel
-from imagesmith.resolve.indexes import bare, redacted
 from imagesmith.resolve.lock import LockedPackage
 from imagesmith.store import canonical, key_of
+from imagesmith.urls import bare, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -121,7 +121,7 @@ def _package(entry: Mapping[str, Any]) -> LockedPackage | Finding:
     url = bare(str(entry["url"]))
     head, _, filename = url.rpartition("/")
     channel, _, subdir = head.rpartition("/")
-    url = f"{bare_channel(channel)}/{subdir}/{filename}"
+    url = f"{public(channel)}/{subdir}/{filename}"
     stem = re.sub(r"\.conda$|\.tar\.bz2$", "", filename)
     build = stem.removeprefix(f"{name}-{version}-")
     sha256, md5 = str(entry["hash"].get("sha256") or ""), str(entry["hash"].get("md5") or "")
