@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
+_URL = re.compile(r"[a-z][a-z+]*://([^\s/]*@)?[^\s`'\")]+", re.IGNORECASE)
 _TOKEN = re.compile(r"(?:(?<=/)|(?<![^\s'\"]))t/[^/\s]+/")  # conda's channels: /t/TOKEN/NAME
 
 
@@ -27,8 +28,9 @@ def redacted(text: str) -> str:
 
     def strip(match: re.Match[str]) -> str:
         try:
+            _ = urlsplit(match[0]).port  # a password with a slash in it: its port is no number
             return bare(match[0])
         except ValueError:
             return "(a URL)"
 
-    return without_token(re.sub(r"[a-z][a-z+]*://[^\s`'\")]+", strip, text, flags=re.IGNORECASE))
+    return without_token(_URL.sub(strip, text))

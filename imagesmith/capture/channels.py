@@ -57,8 +57,8 @@ class Condarc:
         if "://" in channel:
             yield _checked(channel)
         elif channel.startswith((".", "/", "~")):
-            path = folder / os.path.expanduser(channel)  # noqa: PTH111 (as below)
-            yield _without_subdir(path.resolve().as_uri())
+            path = os.path.join(folder, os.path.expanduser(channel))  # noqa: PTH111, PTH118
+            yield _without_subdir(Path(os.path.normpath(path)).as_uri())
         elif not re.fullmatch(r"[\w.+-]+(/[\w.+-]+)*", channel):
             raise ValueError("it is no name, path or URL of a channel")
         else:

@@ -16,14 +16,15 @@ class CondaSpec:
 
     ``name`` is normalised; ``version`` is a version spec ("==1.26.4", "3.11.*", ">=1.20,<2");
     ``build`` and ``subdir`` belong to the platform it was written on and are only remembered;
-    ``channel`` is as written, perhaps with credentials; ``where`` is the file and line.
+    ``channels`` are those it is to come from, perhaps with credentials (none: any of them);
+    ``where`` is the file and line.
     """
 
     name: str
     version: str | None = None
     build: str | None = None
     subdir: str | None = None
-    channel: str | None = field(default=None, repr=False)
+    channels: tuple[str, ...] = field(default=(), repr=False)
     where: str = ""
 
     @property
@@ -33,7 +34,10 @@ class CondaSpec:
 
 
 def parse_spec(text: str, where: str = "") -> CondaSpec:
-    """Read a match spec; ValueError if it is none, whose text has no secret in it."""
+    """Read a match spec, its channel as it is written.
+
+    ValueError if it is none; what that says has no secret in it.
+    """
     from rattler import MatchSpec
     from rattler.exceptions import InvalidMatchSpecError
 
@@ -47,6 +51,5 @@ def parse_spec(text: str, where: str = "") -> CondaSpec:
         reason = redacted(str(fault).partition("\n")[0])
         raise ValueError(f"{redacted(text)!r} is no match spec of conda: {reason}") from None
     channel = read.channel and (read.channel.base_url if "://" in text else read.channel.name)
-    return CondaSpec(
-        read.name.normalized, read.version, read.build, read.subdir, channel or None, where
-    )
+    channels = (channel,) if channel else ()
+    return CondaSpec(read.name.normalized, read.version, read.build, read.subdir, channels, where)

@@ -65,7 +65,7 @@ class Entry:
         if _kind(self.node) != "mapping":
             return None
         pairs = self.node.value
-        return tuple(Entry(str(key.value), _line(key), value) for key, value in pairs)
+        return tuple(Entry(_key(key), _line(key), value) for key, value in pairs)
 
 
 def read_yaml(text: str) -> Entry | None:
@@ -73,13 +73,10 @@ def read_yaml(text: str) -> Entry | None:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    tabs = list(_tabs(text))
-    if tabs:
-        raise YamlError(*tabs)
     try:
         node = YAML(typ="safe", pure=True).compose(text)
     except (YAMLError, ValueError, TypeError, AttributeError, IndexError) as fault:
-        raise YamlError(_fault(fault)) from fault
+        raise YamlError(*(list(_tabs(text)) or [_fault(fault)])) from fault
     except RecursionError:
         raise YamlError(Fault(None, "it is nested too deeply", "write plain lists")) from None
     return None if node is None else Entry(None, _line(node), node)
@@ -87,6 +84,10 @@ def read_yaml(text: str) -> Entry | None:
 
 def _kind(node: Any) -> str:
     return str(node.id)
+
+
+def _key(node: Any) -> str:
+    return str(node.value) if _kind(node) == "scalar" else "(a list or a mapping)"
 
 
 def _line(node: Any) -> int:
@@ -105,6 +106,6 @@ def _fault(fault: Exception) -> Fault:
     said = problem if isinstance(problem, str) else "it cannot be read"
     return Fault(
         mark.line + 1 if mark else None,
-        f"this is not YAML: {ascii(said)[1:-1]}",
+        f"this is not YAML: {said}",
         "mend the line, or write the file anew: conda env export > environment.yml",
     )
