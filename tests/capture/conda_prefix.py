@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagesmith.capture.prefix import read_prefix
+
 FORGE = "https://conda.anaconda.org/conda-forge"
 
 
@@ -61,3 +63,14 @@ class CondaPrefix:
 
     def history(self, *lines):
         self.write("conda-meta/history", "".join(f"{line}\n" for line in lines))
+
+
+def read(made):
+    """Read a prefix of which there is nothing to be said."""
+    environment, findings = read_prefix(made.prefix)
+    assert not findings
+    return environment
+
+
+def package(environment, name):
+    return next(package for package in environment.packages if package.name == name)

@@ -5,13 +5,16 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
+from conda_prefix import CondaPrefix
 
 from imagesmith.capture import capture
-from imagesmith.findings import ImagesmithError
+from imagesmith.capture.sources import read_specification
+from imagesmith.findings import ExitCode, ImagesmithError, Severity
 from imagesmith.store import Store
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -207,3 +210,53 @@ def load_and_ask(tmp_path_factory):
         return json.loads(done.stdout)
 
     return ask
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path):
+    """A home of the test's own, without the condarc files of whoever runs it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("CONDARC", raising=False)
+    return home
+
+
+@pytest.fixture
+def read(home, tmp_path):
+    """Give a function that writes a file and reads it: the specification, and its findings."""
+
+    def write_and_read(name, text):
+        data = text if isinstance(text, bytes) else dedent(text).encode()
+        (tmp_path / name).write_bytes(data)
+        return read_specification(tmp_path / name)
+
+    return write_and_read
+
+
+@pytest.fixture
+def refused(read, tmp_path):
+    """Give a function that reads a file that is wrong: its errors, without the folder's name."""
+
+    def errors(name, text):
+        with pytest.raises(ImagesmithError) as failed:
+            read(name, text)
+        assert failed.value.exit_code is ExitCode.USAGE
+        found = [f for f in failed.value.findings if f.severity is Severity.ERROR]
+        assert all(f.code == "usage.specification" and f.message and f.remedy for f in found)
+        return [replace(f, subject=f.subject.removeprefix(f"{tmp_path}/")) for f in found]
+
+    return errors
+
+
+@pytest.fixture
+def wrong(refused):
+    """Give a function that reads a file that is wrong: the places in it that are refused."""
+    return lambda name, text: [finding.subject for finding in refused(name, text)]
+
+
+@pytest.fixture
+def mac(tmp_path):
+    made = CondaPrefix(tmp_path / "mac", "osx-arm64")
+    made.install("python", "3.11.7", ["README.txt"])
+    return made
