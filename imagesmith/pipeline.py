@@ -15,6 +15,7 @@ from imagesmith.resolve import Sources, Wish
 if TYPE_CHECKING:
     from imagesmith.build.builder import Builder
     from imagesmith.capture.bundle import Capture
+    from imagesmith.capture.specification import Specification
     from imagesmith.image.oci import Image
     from imagesmith.image.plan import ImagePlan
     from imagesmith.progress import Progress
@@ -58,6 +59,7 @@ class BuildWish:
     base: str | None = None
     sources: Sources = field(default_factory=Sources)
     lock: Wish = field(default_factory=Wish)
+    pip_resolver: str = "uv"
     verify: bool = True
     rtol: float = 1e-6
     compare: bool = True
@@ -266,13 +268,15 @@ def lock_for(capture: Capture, base: Image, wish: BuildWish, shop: Workshop) -> 
     return lock_of(resolved(wanted_by(capture), base, wish, shop), shop)
 
 
-def wanted(bundle: Path | None, env: Path | None, shop: Workshop) -> Wanted:
-    """Read what is to be locked: the bundle of a function, or an environment by its folder.
+def wanted(bundle: Path | None, env: Path | None, shop: Workshop) -> Wanted | Specification:
+    """Read what is to be locked: the bundle of a function, an environment's folder, or a file.
 
-    Raises ImagesmithError: usage.lock where it is not one of the two, usage.bundle, capture.….
+    Raises ImagesmithError: usage.lock where it is not one of them, usage.bundle,
+    usage.specification, capture.….
     """
     from imagesmith.capture.bundle import read
     from imagesmith.capture.prefix import read_prefix
+    from imagesmith.capture.sources import read_specification
     from imagesmith.resolve import Wanted
 
     if (bundle is None) == (env is None):
@@ -281,16 +285,48 @@ def wanted(bundle: Path | None, env: Path | None, shop: Workshop) -> Wanted:
                 "usage.lock",
                 "lock",
                 "there must be one thing to lock: a bundle, or an environment",
-                "name a bundle that `imagesmith capture` wrote, or --env PREFIX",
+                "name a bundle that `imagesmith capture` wrote, or --env PREFIX|FILE",
             )
         )
     if bundle is not None:
         return wanted_by(read(bundle))
     assert env is not None
-    environment, findings = read_prefix(env)
+    found: Wanted | Specification
+    if os.path.isfile(env):  # noqa: PTH113 (pathlib's raises where a name is too long)
+        found, findings = read_specification(env)
+    else:
+        environment, findings = read_prefix(env)
+        found = Wanted(environment)
     for finding in findings:
         shop.progress.find(finding)
-    return Wanted(environment)
+    return found
+
+
+def python_of(wanted: Wanted | Specification, given: str | None, shop: Workshop) -> str:
+    """Give the Python (X.Y) that a lock is for; one that is ``given`` counts for a file alone.
+
+    Raises ImagesmithError: capture.python where a file allows none that there is a base for, or
+    where the environment has another than is given.
+    """
+    from imagesmith.base.debian import SUITES
+    from imagesmith.resolve import Wanted
+    from imagesmith.resolve.specified import minor
+
+    if not isinstance(wanted, Wanted):
+        chosen = given or minor(wanted, list(SUITES))
+        shop.progress.say("resolve", f"for Python {chosen}; --python X.Y takes another one")
+        return chosen
+    if given not in (None, wanted.environment.minor):
+        raise ImagesmithError(
+            error(
+                "capture.python",
+                str(given),
+                f"the environment has Python {wanted.environment.minor}, not {given}: byte code,"
+                " wheels and pickles belong to one",
+                "leave --python out",
+            )
+        )
+    return wanted.environment.minor
 
 
 def wanted_by(capture: Capture) -> Wanted:
@@ -300,10 +336,12 @@ def wanted_by(capture: Capture) -> Wanted:
     return Wanted(capture.environment, capture.modules, capture.cloudpickle)
 
 
-def resolved(wanted: Wanted, base: Image, wish: BuildWish, shop: Workshop) -> Resolved:
+def resolved(
+    wanted: Wanted | Specification, base: Image, wish: BuildWish, shop: Workshop
+) -> Resolved:
     """Resolve what is wanted of an environment for a base."""
     from imagesmith.image import oci
-    from imagesmith.resolve import Target, UvSolver, resolve
+    from imagesmith.resolve import PipToolsSolver, Target, UvSolver, resolve
 
     labels = base.config.labels
     return resolve(
@@ -311,7 +349,7 @@ def resolved(wanted: Wanted, base: Image, wish: BuildWish, shop: Workshop) -> Re
         Target(labels[oci.LABEL_PYTHON], labels[oci.LABEL_GLIBC]),
         wish=wish.lock,
         sources=wish.sources,
-        solver=UvSolver(),
+        solver=PipToolsSolver() if wish.pip_resolver == "pip-tools" else UvSolver(),
         store=shop.store,
         progress=shop.progress,
     )

@@ -46,6 +46,13 @@ class ManagerName(StrEnum):
     DOCKER = "docker"
 
 
+class ResolverName(StrEnum):
+    """What chooses the versions of pip's packages."""
+
+    UV = "uv"
+    PIP_TOOLS = "pip-tools"
+
+
 class DepsName(StrEnum):
     """Which of the captured packages the image gets."""
 
@@ -120,6 +127,9 @@ class LockOptions:
     cuda: Annotated[
         str | None, typer.Option("--cuda", metavar="VERSION", help="The CUDA of the target.")
     ] = None
+    pip_resolver: Annotated[
+        ResolverName, typer.Option("--pip-resolver", help="What chooses pip's versions.")
+    ] = ResolverName.UV
 
     def sources(self) -> Sources:
         """Give where packages come from."""
@@ -189,7 +199,18 @@ def lock_command(
         Path | None, typer.Argument(help="A bundle that `capture` wrote; or name --env.")
     ] = None,
     env: Annotated[
-        Path | None, typer.Option("--env", metavar="PREFIX", help="An environment's folder.")
+        Path | None,
+        typer.Option(
+            "--env",
+            metavar="PREFIX|FILE",
+            help="An environment's folder, environment.yml, requirements.txt or pyproject.toml.",
+        ),
+    ] = None,
+    python: Annotated[
+        str | None, typer.Option("--python", metavar="X.Y", help="The Python of a file's lock.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Where to draw the report.")
     ] = None,
     base: Base = None,
     locking: LockOptions = LockOptions(),
@@ -197,16 +218,17 @@ def lock_command(
     """Lock for linux-64 what a bundle or an environment needs, and report what is missing there."""
     from imagesmith import pipeline
     from imagesmith.cli.report import show
-    from imagesmith.resolve.files import PYLOCK, REPORT, write, write_report
+    from imagesmith.resolve.files import PYLOCK, REPORT, write, write_page, write_report
 
     shop = _workshop(console)
-    wish = pipeline.BuildWish(base, locking.sources(), locking.wish())
+    wish = pipeline.BuildWish(base, locking.sources(), locking.wish(), locking.pip_resolver)
     wanted = pipeline.wanted(bundle, env, shop)
-    resolved = pipeline.resolved(
-        wanted, pipeline.base_for(wanted.environment.minor, base, shop), wish, shop
-    )
+    minor = pipeline.python_of(wanted, python, shop)
+    resolved = pipeline.resolved(wanted, pipeline.base_for(minor, base, shop), wish, shop)
     show(resolved.report)
     write_report(resolved, folder)
+    if html:
+        write_page(resolved, str(bundle or env), html)
     write(pipeline.lock_of(resolved, shop), folder)
     places = {"lock": folder, "pylock": folder / PYLOCK, "report": folder / REPORT}
     return Result(str(folder), {key: str(place) for key, place in places.items()})
@@ -225,7 +247,9 @@ def render_command(
     from imagesmith import pipeline
     from imagesmith.capture.bundle import read
 
-    wish = pipeline.BuildWish(base, locking.sources(), locking.wish(), template=template)
+    wish = pipeline.BuildWish(
+        base, locking.sources(), locking.wish(), locking.pip_resolver, template=template
+    )
     pipeline.render_bundle(read(bundle), wish, folder, _workshop(console))
     return Result(str(folder), {"context": str(folder), "dockerfile": str(folder / "Dockerfile")})
 
@@ -276,6 +300,7 @@ def build_command(
         base,
         locking.sources(),
         locking.wish(),
+        locking.pip_resolver,
         not no_verify,
         rtol,
         not no_compare,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imagesmith.findings import Finding, error
@@ -46,6 +47,19 @@ def _remedy(distribution: Distribution, status: Status, versions: Sequence[str])
     if near:
         return f"there are wheels of {', '.join(near)}: --update {distribution.name}=={near[0]}"
     return f"if the function can do without it: --allow-missing {distribution.name}"
+
+
+def advised(findings: Iterable[Finding], found: Mapping[str, Available]) -> Iterator[Finding]:
+    """Name the versions that there are wheels of, where a finding says that one is missing."""
+    for finding in findings:
+        name, _, version = finding.subject.partition("==")
+        known = found.get(name)
+        near = nearest(version, known.versions) if known and version else []
+        if finding.code.startswith("missing.") and near:
+            remedy = f"there are wheels of {', '.join(near)}: --update {name}=={near[0]}"
+            yield replace(finding, remedy=remedy)
+        else:
+            yield finding
 
 
 def nearest(version: str, versions: Iterable[str]) -> list[str]:

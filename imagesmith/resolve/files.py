@@ -96,6 +96,16 @@ def write_report(resolved: Resolved, folder: Path) -> None:
         raise ImagesmithError(_unwritable(folder, fault)) from fault
 
 
+def write_page(resolved: Resolved, title: str, path: Path) -> None:
+    """Draw the report as an HTML page. Raises ImagesmithError (usage.output)."""
+    from imagesmith.resolve.page import page
+
+    try:
+        write_whole(path, page(resolved, title))
+    except OSError as fault:
+        raise ImagesmithError(_unwritable(path, fault)) from fault
+
+
 def _unwritable(folder: Path, fault: OSError) -> Finding:
     return error(
         "usage.output",

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imagesmith.findings import ExitCode, Finding, ImagesmithError, exit_code
-from imagesmith.resolve import pylock
+from imagesmith.resolve import explain, pylock, specified
+from imagesmith.resolve.available import available
 from imagesmith.resolve.indexes import configured
 from imagesmith.resolve.lock import Lock
 from imagesmith.resolve.needed import Wanted, Wish, is_standard, needs
@@ -23,8 +24,12 @@ from imagesmith.store import key_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from imagesmith.capture.environment import CondaPackage, Distribution
+    from imagesmith.capture.specification import Specification
     from imagesmith.progress import Progress
+    from imagesmith.resolve.available import Available
     from imagesmith.resolve.conda.ask import CondaAnswer, CondaQuestion
+    from imagesmith.resolve.indexes import Indexes
     from imagesmith.resolve.lock import LockedPackage
     from imagesmith.resolve.needed import Needs
     from imagesmith.resolve.platform import Target
@@ -61,16 +66,32 @@ class Resolved:
 class _Asked:
     """All that is asked for one lock."""
 
-    wanted: Wanted
+    wanted: Wanted | Specification
     needs: Needs
     pip: Question
     conda: CondaQuestion | None
 
+    @property
+    def packages(self) -> tuple[CondaPackage, ...]:
+        """What conda had captured."""
+        return self.wanted.environment.packages if isinstance(self.wanted, Wanted) else ()
+
+    @property
+    def distributions(self) -> tuple[Distribution, ...]:
+        """What was captured of Python's own."""
+        return self.wanted.environment.distributions if isinstance(self.wanted, Wanted) else ()
+
+    @property
+    def by_pip(self) -> list[Distribution]:
+        """What was captured and is not conda's."""
+        by_conda = {d for package in self.packages for d in package.distributions}
+        return [d for d in self.distributions if d.name not in by_conda]
+
     def key(self, solver: Solver) -> str:
         """Give what the answer is remembered under."""
         captured = [
-            [[d.name, d.version, d.size] for d in self.wanted.environment.distributions],
-            [[p.name, p.version, p.build, p.size] for p in self.wanted.environment.packages],
+            [[d.name, d.version, d.size] for d in self.distributions],
+            [[p.name, p.version, p.build, p.size] for p in self.packages],
         ]
         conda = self.conda.public if self.conda else None
         users = {name: list(by) for name, by in self.needs.needed_by.items()}
@@ -78,7 +99,7 @@ class _Asked:
 
 
 def resolve(
-    wanted: Wanted,
+    wanted: Wanted | Specification,
     target: Target,
     *,
     wish: Wish,
@@ -102,28 +123,52 @@ def resolve(
     return resolved
 
 
-def _ask_for(wanted: Wanted, target: Target, wish: Wish, sources: Sources) -> _Asked:
-    indexes = configured(sources.index_url, os.environ)
-    needed = needs(wanted, target, indexes, wish)
+def _ask_for(
+    wanted: Wanted | Specification, target: Target, wish: Wish, sources: Sources
+) -> _Asked:
+    if isinstance(wanted, Wanted):
+        indexes = configured(sources.index_url, os.environ)
+        needed = needs(wanted, target, indexes, wish)
+        channels = wanted.environment.channels
+        packages = wanted.environment.packages
+    else:
+        indexes = _indexes(wanted, sources)
+        needed = specified.needs(wanted, target, wish)
+        channels, packages = wanted.channels, ()
     pip = Question(needed.requirements, needed.preferences, target, indexes)
-    conda = _of_channels(wanted, needed, target, sources) if wanted.environment.packages else None
+    conda = None
+    if packages or needed.pins:
+        conda = _of_channels(packages, needed, target, sources.channels or channels, sources.cuda)
     return _Asked(wanted, needed, pip, conda)
 
 
-def _of_channels(wanted: Wanted, needed: Needs, target: Target, sources: Sources) -> CondaQuestion:
+def _indexes(specification: Specification, sources: Sources) -> Indexes:
+    """Give the indexes that a file names, beside those that are configured."""
+    named = configured(sources.index_url or specification.index_url, os.environ)
+    if sources.index_url:
+        return named
+    extra, links = specification.extra_index_urls, specification.find_links
+    return replace(named, extra=(*named.extra, *extra), find_links=(*named.find_links, *links))
+
+
+def _of_channels(
+    packages: Sequence[CondaPackage],
+    needed: Needs,
+    target: Target,
+    named: Sequence[str],
+    cuda: str | None,
+) -> CondaQuestion:
     from imagesmith.resolve.conda.ask import SUBDIR, CondaQuestion
     from imagesmith.resolve.conda.channels import DEFAULT, channels
 
-    environment = wanted.environment
-    elsewhere = {package.subdir for package in environment.packages} - {SUBDIR, "noarch"}
     return CondaQuestion(
-        channels=channels(sources.channels or environment.channels or (DEFAULT,), os.environ),
+        channels=channels(named or (DEFAULT,), os.environ),
         target=target,
         pins=needed.pins,
         preferences=needed.likes,
-        wanted=tuple(Pin(package.name, package.version) for package in environment.packages),
-        elsewhere=tuple(sorted(elsewhere)),
-        cuda=sources.cuda,
+        wanted=tuple(Pin(package.name, package.version) for package in packages),
+        elsewhere=tuple(sorted({p.subdir for p in packages} - {SUBDIR, "noarch"})),
+        cuda=cuda,
     )
 
 
@@ -165,8 +210,9 @@ def _solved(asked: _Asked, solver: Solver, store: Store) -> Resolved:
         findings += found
     provided = _provided(asked, packages)
     lock, found = _of_pip(replace(asked.pip, provided=provided), packages, solver)
-    findings += found
-    report = Report(tuple(_entries(asked, answer, store)), ()).locked(_versions(lock))
+    on_index = _on_index(asked, store)
+    findings += explain.advised(found, on_index)
+    report = Report(tuple(_entries(asked, answer, on_index)), ()).locked(_versions(lock))
     if exit_code(findings) is not ExitCode.DONE:
         return Resolved(None, report, tuple(findings))
     resolved = Resolved(lock, report, tuple(findings))
@@ -195,9 +241,8 @@ def _provided(asked: _Asked, packages: tuple[LockedPackage, ...]) -> tuple[str, 
     """
     from packaging.utils import canonicalize_name
 
-    environment = asked.wanted.environment
-    captured = {p.name: p for p in environment.packages}
-    versions = {d.name: d.version for d in environment.distributions}
+    captured = {p.name: p for p in asked.packages}
+    versions = {d.name: d.version for d in asked.distributions}
     brought: dict[str, str] = {}
     for package in packages:
         known = captured.get(package.name)
@@ -214,8 +259,6 @@ def _of_pip(
     question: Question, packages: tuple[LockedPackage, ...], solver: Solver
 ) -> tuple[Lock, list[Finding]]:
     """Choose the wheels that go with conda's packages; the lock has none where that fails."""
-    from imagesmith.resolve.explain import conflict
-
     names = {line.partition("==")[0] for line in question.provided}
     try:
         lock = pylock.parse(_solve(question, solver), question.target, names)
@@ -226,7 +269,7 @@ def _of_pip(
         found = [f for f in stopped.findings if f.code != "unsatisfiable.conflict"]
         rest = question.without(_missing(stopped))
         for reason in (f for f in stopped.findings if f.code == "unsatisfiable.conflict"):
-            found += conflict(rest.pins, _trial(rest, solver), reason)
+            found += explain.conflict(rest.pins, _trial(rest, solver), reason)
         return Lock(question.target, (), packages), found
 
 
@@ -274,20 +317,25 @@ def _missing(stopped: ImagesmithError) -> set[str]:
     }
 
 
-def _entries(asked: _Asked, answer: CondaAnswer | None, store: Store) -> Iterator[Entry]:
+def _on_index(asked: _Asked, store: Store) -> dict[str, Available]:
+    """Ask the indexes about all that pip had brought, and all that is pinned."""
+    wanted = {pin.name: str(pin.version) for pin in asked.pip.pins}
+    wanted |= {d.name: d.version for d in asked.by_pip if not (d.editable or d.direct_url)}
+    return available(wanted.items(), asked.pip.target, asked.pip.indexes, store)
+
+
+def _entries(
+    asked: _Asked, answer: CondaAnswer | None, on_index: Mapping[str, Available]
+) -> Iterator[Entry]:
     """Give the report's entries, by name."""
-    from imagesmith.resolve import explain
-    from imagesmith.resolve.available import available
     from imagesmith.resolve.conda import explain as explain_conda
 
-    environment, users = asked.wanted.environment, asked.needs.needed_by
-    by_conda = {d for package in environment.packages for d in package.distributions}
-    by_pip = [d for d in environment.distributions if d.name not in by_conda]
-    on_index = [(d.name, d.version) for d in by_pip if not (d.editable or d.direct_url)]
-    found = available(on_index, asked.pip.target, asked.pip.indexes, store)
-    entries = list(explain.entries(by_pip, found, users))
+    users = asked.needs.needed_by
+    entries = list(explain.entries(asked.by_pip, on_index, users))
     if answer is not None:
-        entries += explain_conda.entries(environment.packages, answer, users)
+        entries += explain_conda.entries(asked.packages, answer, users)
+    if not isinstance(asked.wanted, Wanted):
+        entries += specified.entries(asked.wanted, answer, users)
     yield from sorted(entries, key=lambda entry: (entry.name, entry.manager))
 
 

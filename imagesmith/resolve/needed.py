@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # What the runtime needs beside cloudpickle, in versions that it was tested with. Preferred where
 # the environment has none of its own, so that the same capture gives the same lock on any day.
-_TESTED: Mapping[str, str] = {"numpy": "2.4.6", "prometheus-client": "0.26.0", "pyzmq": "27.3.0"}
+TESTED: Mapping[str, str] = {"numpy": "2.4.6", "prometheus-client": "0.26.0", "pyzmq": "27.3.0"}
 _LAST_NUMPY: Mapping[str, str] = {"3.9": "2.0.2", "3.10": "2.2.6"}  # for Pythons that it left
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?\Z")  # normalised
 _FUNCTION = "the function"
@@ -83,7 +83,7 @@ def needs(wanted: Wanted, target: Target, indexes: Indexes, wish: Wish) -> Needs
     warnings for modules without a distribution.
     """
     environment = wanted.environment
-    tested = {**_TESTED, "numpy": _LAST_NUMPY.get(target.python, _TESTED["numpy"])}
+    tested = runtime(target.python)
     by_conda = {d: package for package in environment.packages for d in package.distributions}
     direct, packages = _direct(wanted, wish)
     packages |= {by_conda[name].name: by_conda[name] for name in direct if name in by_conda}
@@ -116,6 +116,11 @@ def needs(wanted: Wanted, target: Target, indexes: Indexes, wish: Wish) -> Needs
             *_not_on_index((d for d in needed if d.name not in by_conda), by_pip, indexes),
         ),
     )
+
+
+def runtime(python: str) -> dict[str, str]:
+    """Give what the runtime needs beside cloudpickle, in tested versions for a Python (X.Y)."""
+    return {**TESTED, "numpy": _LAST_NUMPY.get(python, TESTED["numpy"])}
 
 
 def _direct(wanted: Wanted, wish: Wish) -> tuple[dict[str, Distribution], dict[str, CondaPackage]]:

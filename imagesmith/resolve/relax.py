@@ -24,10 +24,15 @@ _SHOWN = 3  # relaxations that a user can still weigh against each other
 
 @dataclass(frozen=True, order=True)
 class Pin:
-    """A package that must have a version: a whole one, or a prefix such as ``1.2.*``, or any."""
+    """A package that must have a version: ``1.2.3``, a range (``1.2.*``, ``>=1,<2``), or any."""
 
     name: str
     version: str | None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is one whole version."""
+        return bool(self.version) and not set(self.version or "") & set("*<>=!~,| ")
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ def _moved(pins: Sequence[Pin], way: Sequence[Pin], solve: Solve) -> tuple[Move,
 
 
 def _series(version: str, parts: int) -> str | None:
-    numbers = version.split(".")
+    numbers = re.sub(r"[^0-9.].*", "", version).split(".")
     return ".".join([*numbers[:parts], "*"]) if 0 < parts < len(numbers) else None
 
 

@@ -89,11 +89,11 @@ def _absent(pin: Pin, needed_by: Sequence[str], answer: CondaAnswer) -> Finding:
             f"take another version: --update {pin.name}=={near[0]}",
         )
     there = answer.elsewhere.get(pin.name)
-    where = f"only for {', '.join(there)}" if there else f"not for {SUBDIR}"
+    where = f"is there for {', '.join(there)} alone" if there else "is in none of the channels"
     return error(
         "missing.package",
         _text(pin),
-        f"{needed} is in the channels {where}",
+        f"{needed} {where}",
         f"if the function can do without it, say --allow-missing {pin.name};"
         " if another channel has it, name that with --channel URL",
     )

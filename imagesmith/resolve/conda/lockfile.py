@@ -80,7 +80,7 @@ def lock(question: CondaQuestion, answer: CondaAnswer) -> tuple[LockedPackage, .
 
 def _inputs(question: CondaQuestion, answer: CondaAnswer) -> dict[str, bytes]:
     """Give conda-lock's input files: JSON, which is YAML."""
-    specs = [f"{pin.name} =={pin.version}" if pin.version else pin.name for pin in question.pins]
+    specs = [pin.name for pin in question.pins]  # which versions hold, the answer has decided
     environment = {
         "channels": list(question.channels.urls),
         "platforms": [SUBDIR],

@@ -14,7 +14,7 @@ The question:
     virtual       {"__glibc": "2.36", ...}
     wanted        [[name, version], …]: what was captured
     base          match specs that must hold and cannot be relaxed
-    pins          [[name, version], …]: what must be there in that version
+    pins          [[name, version], …]: what must be there in that version, range, or any (null)
     preferences   [[name, version], …]: taken where that is possible
 
 The answer:
@@ -177,11 +177,11 @@ def _client(question: dict[str, Any]) -> Client:
 def _spec(pin: Pin) -> str:
     if pin.version is None:
         return pin.name
-    return f"{pin.name} {pin.version if pin.version.endswith('*') else '==' + pin.version}"
+    return f"{pin.name} {'==' if pin.is_exact else ''}{pin.version}"
 
 
 def _is_among(pin: Pin, versions: Collection[str]) -> bool:
-    return bool(versions) if pin.version is None else pin.version in versions
+    return pin.version in versions if pin.is_exact else bool(versions)
 
 
 def _age(record: rattler.RepoDataRecord) -> tuple[int, float]:
