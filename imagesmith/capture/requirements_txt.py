@@ -103,6 +103,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 def take_line(line: str, where: str, draft: Draft, around: Context) -> None:
     """Take one line: a requirement, or options."""
     line = _VARIABLE.sub(lambda match: draft.environ.get(match[1], match[0]), line)
+    line = line.replace("\t", " ")
     if not line.isprintable():
         draft.refuse(where, "the line holds what cannot be printed", "write it anew")
         return

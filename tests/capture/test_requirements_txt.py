@@ -12,7 +12,7 @@ def test_requirements_are_read_with_comments_and_continued_lines(read):
         scikit-learn[alldeps]==1.3.* ; \\
             python_version >= "3.9"
 
-        six; sys_platform == 'win32'
+        six; sys_platform\t== 'win32'\t# tabs
         """,
     )
     assert [requirement.line for requirement in specification.pip] == [
