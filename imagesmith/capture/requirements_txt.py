@@ -103,6 +103,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 def take_line(line: str, where: str, draft: Draft, around: Context) -> None:
     """Take one line: a requirement, or options."""
     line = _VARIABLE.sub(lambda match: draft.environ.get(match[1], match[0]), line)
+    line = line.replace("\t", " ")
     if not line.isprintable():
         draft.refuse(where, "the line holds what cannot be printed", "write it anew")
         return
@@ -234,12 +235,8 @@ def _option(words: deque[str]) -> tuple[str, str]:
 
 def _take_option(name: str, value: str, where: str, draft: Draft, around: Context) -> bool:
     """Take one option; False if it is none that is taken."""
-    if name == "--index-url":
-        draft.index_url = _place(value, around.folder)
-    elif name == "--extra-index-url":
-        draft.extra_index_urls.append(_place(value, around.folder))
-    elif name == "--find-links":
-        draft.find_links.append(_place(value, around.folder))
+    if name in ("--index-url", "--extra-index-url", "--find-links"):
+        _take_index(name, value, where, draft, around.folder)
     elif name == "--editable":
         _require(value, where, draft, around, editable=True)
     elif name in ("--requirement", "--constraint"):
@@ -253,8 +250,15 @@ def _take_option(name: str, value: str, where: str, draft: Draft, around: Contex
     return True
 
 
-def _place(value: str, folder: Path) -> str:
-    return value if "://" in value else str(folder.absolute() / value)
+def _take_index(name: str, value: str, where: str, draft: Draft, folder: Path) -> None:
+    url = value if "://" in value else str(folder.absolute() / value)
+    if url != value and not _exists(Path(url)):  # perhaps a URL that begins with its password
+        message = f"what {name} names is neither a URL nor a folder here"
+        draft.refuse(where, message, "write it as https://HOST/PATH, or as the path of a folder")
+    elif name == "--index-url":
+        draft.index_url = url
+    else:
+        (draft.find_links if name == "--find-links" else draft.extra_index_urls).append(url)
 
 
 def _refuse_option(name: str, where: str, draft: Draft) -> None:

@@ -12,7 +12,7 @@ def test_requirements_are_read_with_comments_and_continued_lines(read):
         scikit-learn[alldeps]==1.3.* ; \\
             python_version >= "3.9"
 
-        six; sys_platform == 'win32'
+        six; sys_platform\t== 'win32'\t# tabs
         """,
     )
     assert [requirement.line for requirement in specification.pip] == [
@@ -68,6 +68,7 @@ def test_requirements_from_elsewhere_say_of_which_kind_they_are(read, tmp_path):
 def test_options_say_where_packages_come_from(read, tmp_path, monkeypatch):
     monkeypatch.setenv("TOKEN", "secret")
     (tmp_path / "limits.txt").write_text("numpy<2\n")
+    (tmp_path / "wheels").mkdir()
     specification, findings = read(
         "requirements.txt",
         """\
@@ -123,12 +124,15 @@ def test_every_fault_of_a_requirements_file_is_told_at_once(refused):
         --index-url "https://h.example
         six --global-option=x
         six @ nowhere
-        -f wheels six
+        -f wheels
+        -i me:secret@h.example/simple
+        -e . six
         a b
         """,
     )
-    assert [f.subject for f in findings] == [f"requirements.txt:{n}" for n in range(2, 14)]
+    assert [f.subject for f in findings] == [f"requirements.txt:{n}" for n in range(2, 16)]
     assert "--no-index" in findings[1].remedy
+    assert not any("secret" in finding.message for finding in findings)
 
 
 def test_files_that_include_each_other_are_refused(wrong, tmp_path):
