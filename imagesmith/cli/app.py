@@ -332,6 +332,24 @@ def push_command(
     return Result(pushed, {"image": found.pinned, "pushed": pushed})
 
 
+@command(app, "diff")
+def diff_command(
+    console: Console,
+    before: Annotated[str, typer.Argument(metavar="A", help="A bundle, lock, prefix or image.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="What to hold against it.")],
+) -> Result:
+    """Say what two environments differ in: captured, locked, or in an image."""
+    from imagesmith import diff
+    from imagesmith.cli.report import changed
+
+    store = _workshop(console).store
+    pictures = [diff.picture(one, store) for one in (before, after)]
+    found = diff.changes(*pictures)
+    sizes = [diff.size(one) for one in pictures]
+    data = {"changes": [change.as_dict() for change in found], "sizes": sizes}
+    return Result(changed(found, sizes), data)
+
+
 @command(app, "verify")
 def verify_command(
     console: Console,

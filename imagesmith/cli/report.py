@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from imagesmith.resolve.report import GOOD
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imagesmith.diff import Change, Part
     from imagesmith.resolve.report import Entry, Report
 
 _HEAD = ("package", "wanted", "got", "linux-64 has", "needed by", "what to do")
@@ -32,6 +35,19 @@ def totals(report: Report) -> str:
     """Sum the report up in a line."""
     dropped = f"{len(report.dropped)} left out ({report.saved / 1e6:.1f} MB less)"
     return f"{len(report.kept)} packages kept, {dropped}, {len(report.added)} added for linux-64"
+
+
+def changed(changes: Sequence[Change], sizes: Sequence[int]) -> str:
+    """Put what two environments differ in on lines, and their sizes on the last."""
+    rows = [(c.name, c.kind, _part(c.before), _part(c.after)) for c in changes]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    before, after = (f"{size / 1e6:,.1f} MB" for size in sizes)
+    return "\n".join([*lines, f"{len(changes)} changes; {before} before, {after} after"])
+
+
+def _part(part: Part | None) -> str:
+    return f"{part.version} ({part.manager})" if part else "-"
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
