@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import threading
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,3 +52,48 @@ class LocalChannel:
 
     def add_python(self, version="3.11.7"):
         self.add("python", version)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    folder: Path
+    secret: str
+    asked: list[str]
+
+    def log_message(self, *args) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        """Give a file to whoever has the token or the password."""
+        self.asked.append(self.path)
+        basic = "Basic " + base64.b64encode(f"me:{self.secret}".encode()).decode()
+        path, token = self.path, f"/t/{self.secret}/"
+        opened = path.startswith(token) or self.headers.get("Authorization") == basic
+        file = self.folder / path.removeprefix(token).lstrip("/").removeprefix("channel/")
+        status = 403 if not opened else 200 if file.is_file() else 404
+        body = file.read_bytes() if status == 200 else b""
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            with suppress(BrokenPipeError):  # who only wanted to know whether it is there
+                self.wfile.write(body)
+
+
+@contextmanager
+def guarded(channel: LocalChannel, secret: str):
+    """Serve a channel at ``/channel`` to whoever has its secret; gives HOST:PORT and the paths
+    that were asked for."""
+    asked: list[str] = []
+    attributes = {"folder": channel.folder, "secret": secret, "asked": asked}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), attributes))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield "{}:{}".format(*server.server_address), asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

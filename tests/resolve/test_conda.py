@@ -6,14 +6,14 @@ import subprocess
 import sys
 
 import pytest
-from local_channel import LocalChannel
+from local_channel import LocalChannel, guarded
 
 from imagesmith.capture.environment import CondaPackage, Environment
 from imagesmith.findings import ExitCode, ImagesmithError, Severity, exit_code
 from imagesmith.progress import Silent
 from imagesmith.resolve import Sources, Target, UvSolver, Wanted, Wish, resolve
 from imagesmith.resolve.conda import lockfile
-from imagesmith.resolve.files import contents, read, write
+from imagesmith.resolve.files import contents, read, write, write_page, write_report
 from imagesmith.resolve.report import Status
 from imagesmith.store import Store
 
@@ -304,3 +304,52 @@ def test_what_is_no_channel_is_told_without_its_secrets(resolved, package):
         resolved(package("alpha"), channels=("https://me:pa/ss@host/channel", "a b"))
     assert [f.code for f in stopped.value.findings] == ["usage.channel", "usage.channel"]
     assert "pa/ss" not in str([f.as_dict() for f in stopped.value.findings])
+
+
+class TestACredentialOfAChannel:
+    @pytest.fixture(params=["token", "password", "condarc"])
+    def named(self, request, channel, hermetic, tmp_path):
+        """Name a guarded channel with its secret, or leave that to the user's condarc."""
+        with guarded(channel, "s3cret") as (host, asked):
+            public = f"http://{host}/channel"
+            secret = f"http://{host}/t/s3cret/channel"
+            if request.param == "password":
+                secret = f"http://me:s3cret@{host}/channel"
+            if request.param == "condarc":
+                condarc = tmp_path / "home" / ".condarc"
+                condarc.parent.mkdir()
+                condarc.write_text(f"channels: ['{secret}']")
+            yield (public if request.param == "condarc" else secret), public, asked
+
+    def test_opens_it_and_is_in_no_lock_report_record_or_argument(
+        self, resolved, named, channel, package, store, tmp_path, monkeypatch
+    ):
+        url, public, asked = named
+        arguments = []
+        start = subprocess.run
+
+        def watched(argv, **options):
+            arguments.extend(map(str, argv))
+            return start(argv, **options)
+
+        monkeypatch.setattr(subprocess, "run", watched)
+        channel.add("alpha", "1.0")
+        found = resolved(package("alpha"), channels=(url,))
+        write(found.lock, tmp_path / "lock")
+        write_report(found, tmp_path / "lock")
+        write_page(found, "title", tmp_path / "lock" / "report.html")
+        assert all(p.url.startswith(public + "/") for p in found.lock.packages)
+        assert asked
+        kept = [path for folder in (store.root, tmp_path / "lock") for path in folder.rglob("*")]
+        held = [path for path in kept if path.is_file() and b"s3cret" in path.read_bytes()]
+        assert held == []
+        assert not any("s3cret" in argument for argument in arguments)
+
+    def test_is_in_no_finding(self, resolved, named, package):
+        url, public, _ = named
+        with pytest.raises(ImagesmithError) as stopped:
+            resolved(package("alpha"), channels=(url + "-not-there",))
+        (finding,) = stopped.value.findings
+        assert finding.code == "reach.channel"
+        assert "s3cret" not in str(finding.as_dict())
+        assert public in finding.subject

@@ -33,14 +33,22 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from base64 import b64encode
 from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import rattler
 from rattler.exceptions import GatewayError, SolverError
-from rattler.networking import AuthenticationMiddleware, Client, MirrorMiddleware, RetryMiddleware
+from rattler.networking import (
+    AddHeadersMiddleware,
+    AuthenticationMiddleware,
+    Client,
+    MirrorMiddleware,
+    RetryMiddleware,
+)
 
 from imagesmith.resolve.relax import Pin, explain
 from imagesmith.store import write_whole
@@ -170,8 +178,22 @@ async def _awaited(query: Any) -> list[list[rattler.RepoDataRecord]]:
 
 
 def _client(question: dict[str, Any]) -> Client:
-    mirrors = {url: [secret] for url, secret in question["secrets"].items()}
-    return Client([MirrorMiddleware(mirrors), RetryMiddleware(_TRIES), AuthenticationMiddleware()])
+    """Open channels: a token is part of the path, user and password are a header."""
+    mirrors, headers = {}, {}
+    for url, secret in question["secrets"].items():
+        parts = urlsplit(secret)
+        mirrors[url] = [urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))]
+        if parts.username:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            key = parts.hostname or "", parts.path
+            headers[key] = {"Authorization": f"Basic {b64encode(pair).decode()}"}
+
+    def opening(host: str, path: str) -> dict[str, str] | None:
+        keys = (key for key in headers if key[0] == host and path.startswith(key[1] + "/"))
+        return next((headers[key] for key in keys), None)
+
+    opened = (MirrorMiddleware(mirrors), AddHeadersMiddleware(opening))
+    return Client([*opened, RetryMiddleware(_TRIES), AuthenticationMiddleware()])
 
 
 def _spec(pin: Pin) -> str:
