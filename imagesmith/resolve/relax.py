@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+# Its version wrote the pickle: another one can only come from another capture.
+_FIXED = frozenset({"cloudpickle"})
 _COMBINATIONS = 24  # ways of choosing one pin of each conflict that are tried
 _SHOWN = 3  # relaxations that a user can still weigh against each other
 
@@ -101,7 +103,8 @@ def _relaxations(
     """Let one pin of each conflict move, and keep what then has a solution."""
     if not cores:
         return []
-    ways = islice(product(*cores), _COMBINATIONS)
+    movable = ([pin for pin in core if pin.name not in _FIXED] for core in cores)
+    ways = islice(product(*movable), _COMBINATIONS)
     found = [moves for way in ways if (moves := _moved(pins, way, solve))]
     return sorted(found, key=lambda moves: [distance(move) for move in moves])[:_SHOWN]
 
@@ -123,7 +126,8 @@ def _moved(pins: Sequence[Pin], way: Sequence[Pin], solve: Solve) -> tuple[Move,
 
 def _series(version: str, parts: int) -> str | None:
     numbers = re.sub(r"[^0-9.].*", "", version).split(".")
-    return ".".join([*numbers[:parts], "*"]) if 0 < parts < len(numbers) else None
+    parts = min(parts, len(numbers) - 1)
+    return ".".join([*numbers[:parts], "*"]) if parts > 0 else None
 
 
 def distance(move: Move) -> tuple[int, int, bool, str]:
