@@ -72,8 +72,8 @@ def captured(wish: CaptureWish, shop: Workshop) -> Capture:
 
     Raises ImagesmithError: usage.bundle for what can only be said when a bundle is made.
     """
-    from imagesmith.capture import capture
     from imagesmith.capture.bundle import is_bundle, read, renamed
+    from imagesmith.capture.take import capture
 
     if not is_bundle(Path(wish.target)):
         return capture(
@@ -341,7 +341,9 @@ def resolved(
 ) -> Resolved:
     """Resolve what is wanted of an environment for a base."""
     from imagesmith.image import oci
-    from imagesmith.resolve import PipToolsSolver, Target, UvSolver, resolve
+    from imagesmith.resolve import Target, resolve
+    from imagesmith.resolve.pip_tools import PipToolsSolver
+    from imagesmith.resolve.uv import UvSolver
 
     labels = base.config.labels
     return resolve(

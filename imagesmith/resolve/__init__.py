@@ -2,17 +2,6 @@
 
 from imagesmith.resolve.locking import Resolved, Sources, resolve
 from imagesmith.resolve.needed import Wanted, Wish
-from imagesmith.resolve.pip_tools import PipToolsSolver
 from imagesmith.resolve.platform import Target
-from imagesmith.resolve.uv import UvSolver
 
-__all__ = [
-    "PipToolsSolver",
-    "Resolved",
-    "Sources",
-    "Target",
-    "UvSolver",
-    "Wanted",
-    "Wish",
-    "resolve",
-]
+__all__ = ["Resolved", "Sources", "Target", "Wanted", "Wish", "resolve"]

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imagesmith.findings import ExitCode, Finding, ImagesmithError, exit_code
-from imagesmith.resolve import explain, pylock, specified
-from imagesmith.resolve.available import available
+from imagesmith.resolve import pylock
 from imagesmith.resolve.indexes import configured
 from imagesmith.resolve.lock import Lock
 from imagesmith.resolve.needed import Wanted, Wish, is_standard, needs
@@ -132,6 +131,8 @@ def _ask_for(
         channels = wanted.environment.channels
         packages = wanted.environment.packages
     else:
+        from imagesmith.resolve import specified
+
         indexes = _indexes(wanted, sources)
         needed = specified.needs(wanted, target, wish)
         channels, packages = wanted.channels, ()
@@ -202,6 +203,8 @@ def _remember(asked: _Asked, resolved: Resolved, solver: Solver, store: Store) -
 
 def _solved(asked: _Asked, solver: Solver, store: Store) -> Resolved:
     """Ask channels and indexes, and gather all that is to be said."""
+    from imagesmith.resolve.explain import advised
+
     findings = list(asked.needs.findings)
     answer: CondaAnswer | None = None
     packages: tuple[LockedPackage, ...] = ()
@@ -211,7 +214,7 @@ def _solved(asked: _Asked, solver: Solver, store: Store) -> Resolved:
     provided = _provided(asked, packages)
     lock, found = _of_pip(replace(asked.pip, provided=provided), packages, solver)
     on_index = _on_index(asked, store)
-    findings += explain.advised(found, on_index)
+    findings += advised(found, on_index)
     report = Report(tuple(_entries(asked, answer, on_index)), ()).locked(_versions(lock))
     if exit_code(findings) is not ExitCode.DONE:
         return Resolved(None, report, tuple(findings))
@@ -259,6 +262,8 @@ def _of_pip(
     question: Question, packages: tuple[LockedPackage, ...], solver: Solver
 ) -> tuple[Lock, list[Finding]]:
     """Choose the wheels that go with conda's packages; the lock has none where that fails."""
+    from imagesmith.resolve.explain import conflict
+
     names = {line.partition("==")[0] for line in question.provided}
     try:
         lock = pylock.parse(_solve(question, solver), question.target, names)
@@ -269,7 +274,7 @@ def _of_pip(
         found = [f for f in stopped.findings if f.code != "unsatisfiable.conflict"]
         rest = question.without(_missing(stopped))
         for reason in (f for f in stopped.findings if f.code == "unsatisfiable.conflict"):
-            found += explain.conflict(rest.pins, _trial(rest, solver), reason)
+            found += conflict(rest.pins, _trial(rest, solver), reason)
         return Lock(question.target, (), packages), found
 
 
@@ -319,6 +324,8 @@ def _missing(stopped: ImagesmithError) -> set[str]:
 
 def _on_index(asked: _Asked, store: Store) -> dict[str, Available]:
     """Ask the indexes about all that pip had brought, and all that is pinned."""
+    from imagesmith.resolve.available import available
+
     wanted = {pin.name: str(pin.version) for pin in asked.pip.pins}
     wanted |= {d.name: d.version for d in asked.by_pip if not (d.editable or d.direct_url)}
     return available(wanted.items(), asked.pip.target, asked.pip.indexes, store)
@@ -328,6 +335,7 @@ def _entries(
     asked: _Asked, answer: CondaAnswer | None, on_index: Mapping[str, Available]
 ) -> Iterator[Entry]:
     """Give the report's entries, by name."""
+    from imagesmith.resolve import explain, specified
     from imagesmith.resolve.conda import explain as explain_conda
 
     users = asked.needs.needed_by

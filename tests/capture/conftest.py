@@ -12,8 +12,8 @@ from textwrap import dedent
 import pytest
 from conda_prefix import CondaPrefix
 
-from imagesmith.capture import capture
 from imagesmith.capture.sources import read_specification
+from imagesmith.capture.take import capture
 from imagesmith.findings import ExitCode, ImagesmithError, Severity
 from imagesmith.store import Store
 

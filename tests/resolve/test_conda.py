@@ -11,10 +11,17 @@ from local_channel import LocalChannel, guarded
 from imagesmith.capture.environment import CondaPackage, Environment
 from imagesmith.findings import ExitCode, ImagesmithError, Severity, exit_code
 from imagesmith.progress import Silent
-from imagesmith.resolve import Sources, Target, UvSolver, Wanted, Wish, resolve
+from imagesmith.resolve import (
+    Sources,
+    Target,
+    Wanted,
+    Wish,
+    resolve,
+)
 from imagesmith.resolve.conda import lockfile
 from imagesmith.resolve.files import contents, read, write, write_page, write_report
 from imagesmith.resolve.report import Status
+from imagesmith.resolve.uv import UvSolver
 from imagesmith.store import Store
 
 PY311 = "python >=3.11,<3.12.0a0"

@@ -11,10 +11,8 @@ import pytest
 from imagesmith.findings import ExitCode, ImagesmithError
 from imagesmith.progress import Silent
 from imagesmith.resolve import (
-    PipToolsSolver,
     Sources,
     Target,
-    UvSolver,
     Wanted,
     Wish,
     pylock,
@@ -22,7 +20,9 @@ from imagesmith.resolve import (
 )
 from imagesmith.resolve.files import REQUIREMENTS, write
 from imagesmith.resolve.indexes import Indexes
+from imagesmith.resolve.pip_tools import PipToolsSolver
 from imagesmith.resolve.solver import Question
+from imagesmith.resolve.uv import UvSolver
 
 HERE = Target("{}.{}".format(*sys.version_info), platform.libc_ver()[1])
 

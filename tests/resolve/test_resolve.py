@@ -9,8 +9,15 @@ import pytest
 
 from imagesmith.findings import ImagesmithError, stop_on_errors
 from imagesmith.progress import Silent
-from imagesmith.resolve import Sources, Target, UvSolver, Wanted, Wish, resolve
+from imagesmith.resolve import (
+    Sources,
+    Target,
+    Wanted,
+    Wish,
+    resolve,
+)
 from imagesmith.resolve.files import write
+from imagesmith.resolve.uv import UvSolver
 from imagesmith.store import Store
 
 

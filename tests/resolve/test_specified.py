@@ -8,8 +8,14 @@ from local_channel import LocalChannel
 from imagesmith.capture.sources import read_specification
 from imagesmith.findings import ImagesmithError, Severity
 from imagesmith.progress import Silent
-from imagesmith.resolve import Sources, Target, UvSolver, Wish, resolve
+from imagesmith.resolve import (
+    Sources,
+    Target,
+    Wish,
+    resolve,
+)
 from imagesmith.resolve.specified import minor
+from imagesmith.resolve.uv import UvSolver
 
 MINORS = ("3.9", "3.11", "3.13")
 

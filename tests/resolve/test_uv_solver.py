@@ -6,10 +6,13 @@ import pytest
 from local_index import local_index, make_wheel
 
 from imagesmith.findings import ImagesmithError
-from imagesmith.resolve import UvSolver, pylock
+from imagesmith.resolve import (
+    pylock,
+)
 from imagesmith.resolve.indexes import Indexes
 from imagesmith.resolve.platform import Target
 from imagesmith.resolve.solver import Question
+from imagesmith.resolve.uv import UvSolver
 from imagesmith.resolve.uv_errors import explain
 
 TARGET = Target("3.11", "2.36")
