@@ -12,7 +12,8 @@ from imagesmith.findings import ImagesmithError, error, warning
 
 COMMAND = Path(sys.executable).with_name("imagesmith")
 COMMANDS = [
-    *("capture", "lock", "render", "build", "push", "verify", "run", "deploy", "base", "clipper")
+    *("capture", "lock", "render", "build", "push", "diff", "verify", "run", "deploy"),
+    *("base", "clipper"),
 ]
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 import threading
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+from fixtures.channel import Package, write_channel
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-_TIME = 1_600_000_000_000  # milliseconds
 
 
 class LocalChannel:
@@ -21,37 +19,27 @@ class LocalChannel:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._records: dict[str, dict[str, dict]] = {"linux-64": {}, "noarch": {}}
+        self._packages: list[Package] = []
 
     @property
     def url(self) -> str:
         return self.folder.as_uri()
 
-    def add(self, name, version, *depends, build="0", subdir="linux-64", number=0, **more):
+    def add(self, name, version, *depends, build="0", subdir="linux-64"):
         """Add a package and write the channel anew."""
-        filename = f"{name}-{version}-{build}.conda"
-        digest = hashlib.sha256(f"{subdir}/{filename}".encode()).hexdigest()
-        self._records.setdefault(subdir, {})[filename] = {
-            "name": name,
-            "version": version,
-            "build": build,
-            "build_number": number,
-            "depends": list(depends),
-            "subdir": subdir,
-            "sha256": digest,
-            "md5": digest[:32],
-            "size": 1000,
-            "timestamp": _TIME,
-            **({"noarch": "python"} if subdir == "noarch" else {}),
-            **more,
-        }
-        for one, records in self._records.items():
-            (self.folder / one).mkdir(parents=True, exist_ok=True)
-            data = {"info": {"subdir": one}, "packages": {}, "packages.conda": records}
-            (self.folder / one / "repodata.json").write_text(json.dumps(data))
+        noarch = "python" if subdir == "noarch" else ""
+        self._packages.append(
+            Package(name, version, build, depends=depends, subdir=subdir, noarch=noarch)
+        )
+        write_channel(self.folder, self._packages)
 
     def add_python(self, version="3.11.7"):
         self.add("python", version)
+
+    def damage(self, change):
+        """Change the text of linux-64's repodata."""
+        path = self.folder / "linux-64" / "repodata.json"
+        path.write_text(change(path.read_text()))
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -272,11 +272,13 @@ class TestTheLock:
         assert contents(again.lock) == contents(lock)
 
     def test_a_package_without_a_sha256_is_not_locked(self, resolved, channel, package):
-        channel.add("alpha", "1.0", sha256=None)
+        channel.add("alpha", "1.0")
+        channel.damage(lambda text: text.replace('"sha256"', '"other"'))
         with pytest.raises(ImagesmithError) as stopped:
             resolved(package("alpha"))
-        (finding,) = stopped.value.findings
-        assert (finding.code, finding.subject) == ("missing.hash", "alpha 1.0")
+        told = {(finding.code, finding.subject) for finding in stopped.value.findings}
+        assert ("missing.hash", "alpha 1.0") in told
+        assert {code for code, _ in told} == {"missing.hash"}
 
     @pytest.mark.parametrize(
         "damaged", [b"\xff", b"package: 1", b"[]", b"a: b: c", b"package: [{name: a}]"]
@@ -300,7 +302,7 @@ def test_a_channel_out_of_reach_is_told(resolved, package, url):
 
 
 def test_a_channel_with_a_truncated_index_is_told(resolved, channel, package):
-    (channel.folder / "linux-64" / "repodata.json").write_text('{"packages.conda": {"a')
+    channel.damage(lambda text: text[: len(text) // 2])
     with pytest.raises(ImagesmithError) as stopped:
         resolved(package("alpha"))
     assert [f.code for f in stopped.value.findings] == ["reach.channel"]
