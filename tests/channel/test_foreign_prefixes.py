@@ -3,8 +3,6 @@
 import json
 from importlib.metadata import distributions
 
-from conda_peer import solve
-
 from fixtures.channel import (
     Installed,
     Package,
@@ -13,6 +11,7 @@ from fixtures.channel import (
     make_prefix,
     write_channel,
 )
+from fixtures.channel.peer import solve
 from fixtures.channel.prefixes import FORGE, MAC_ONLY
 
 

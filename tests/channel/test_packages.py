@@ -4,9 +4,9 @@ import json
 import os
 
 import pytest
-from conda_peer import solve
 
 from fixtures.channel import Content, Package, write_channel, write_package
+from fixtures.channel.peer import solve
 from fixtures.channel.repodata import index_of
 
 PLACEHOLDER = "/a/placeholder/long/enough/for/any/prefix/that/a/test/may/have" + "_" * 80

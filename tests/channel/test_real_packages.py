@@ -5,9 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conda_peer import solve
 
 from fixtures.channel import archive, from_wheel, stock, write_package
+from fixtures.channel.peer import solve
 from fixtures.channel.repodata import record
 from fixtures.channel.wheels import download
 

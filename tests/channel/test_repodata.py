@@ -2,9 +2,8 @@
 
 import json
 
-from conda_peer import solve
-
 from fixtures.channel import Package, linux_twins, write_channel
+from fixtures.channel.peer import solve
 
 LEAF = Package("leaf", "1.0", "py_0", depends=("root >=2",), subdir="noarch", noarch="generic")
 
