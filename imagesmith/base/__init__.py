@@ -1,5 +1,5 @@
 """Closure bases: the images below every image of ours, made from Debian's packages."""
 
-from imagesmith.base.closure import available, ensure, find, make, take
+from imagesmith.base.closure import available, ensure, find, make, take, toolchain
 
-__all__ = ["available", "ensure", "find", "make", "take"]
+__all__ = ["available", "ensure", "find", "make", "take", "toolchain"]

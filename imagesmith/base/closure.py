@@ -1,4 +1,5 @@
-"""Closure bases: found in the store, or made there from Debian's packages."""
+"""Closure bases, and the toolchains beside them: found in the store, or made there from Debian's
+packages."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.base import debian, tree
 from imagesmith.base.adopt import adopt, is_ours
+from imagesmith.base.flavour import CLOSURE, TOOLCHAIN, Flavour
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import layout, oci
 from imagesmith.image.find import damaged
@@ -24,30 +26,27 @@ if TYPE_CHECKING:
     from imagesmith.progress import Progress
     from imagesmith.store import Store
 
-NAME = "closure-base"
 LABEL_PACKAGES = "io.imagesmith.packages"  # "name=version name=version …", sorted
 LABEL_RECIPE = "io.imagesmith.base-recipe"
-# Raise it when the same packages are to give another base; those in stores are then made again.
-_RECIPE = "1"
-_FLAVOUR = "closure"
+_KIND = "closure"
 # A base is a function of its packages alone, so that hosts which should agree share one.
 _CREATED = "1970-01-01T00:00:00Z"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def make(store: Store, python: str, progress: Progress) -> oci.Image:
+def make(store: Store, python: str, progress: Progress, flavour: Flavour = CLOSURE) -> oci.Image:
     """Make the base for Python X.Y from today's packages; the same packages, the same digest.
 
     Raises ImagesmithError: build.base…, build.bytecode, or reach.base.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="imagesmith-base-") as folder:
-            packages = debian.fetch(python, Path(folder))
+            packages = debian.fetch(python, flavour.packages, Path(folder))
             root = Path(folder, "root")
-            used = tree.lay_out(packages, python, root)
+            used = tree.lay_out(packages, flavour, python, root)
             layer = write_layer(store, tree.members(root), f"Debian {debian.SUITES[python]}")
-        config = _config(python, used)
-        image = oci.assemble(store, f"{NAME}:{python}", (layer,), config, _CREATED)
+        config = _config(python, used, flavour)
+        image = oci.assemble(store, f"{flavour.name}:{python}", (layer,), config, _CREATED)
         layout.put(store.root, image)
     except OSError as bad:
         raise store.failure(bad) from bad
@@ -58,14 +57,22 @@ def make(store: Store, python: str, progress: Progress) -> oci.Image:
     return image
 
 
-def ensure(store: Store, python: str, progress: Progress) -> oci.Image:
+def ensure(store: Store, python: str, progress: Progress, flavour: Flavour = CLOSURE) -> oci.Image:
     """Give the base for Python X.Y, made if the store lacks it; raises what ``make`` raises."""
     try:
         with locked(store.root / "bases"):  # so that two commands at once make one base
-            image = _whole(store, python)
-            return image or make(store, python, progress)
+            image = _whole(store, f"{flavour.name}:{python}", flavour)
+            return image or make(store, python, progress, flavour)
     except OSError as bad:
         raise store.failure(bad) from bad
+
+
+def toolchain(store: Store, python: str, progress: Progress) -> oci.Image:
+    """Give the image that wheels for Python X.Y are built in: the base, a compiler and headers.
+
+    It is no base: no image stands on it. Raises what ``make`` raises.
+    """
+    return ensure(store, python, progress, TOOLCHAIN)
 
 
 def find(store: Store, reference: str, progress: Progress | None = None) -> oci.Image | None:
@@ -80,7 +87,9 @@ def find(store: Store, reference: str, progress: Progress | None = None) -> oci.
     """
     try:
         found = _found(store, reference, progress)
-        return found if found is None or is_ours(found) else adopt(found, store)
+        if found is None or TOOLCHAIN.label in found.config.labels:
+            return None
+        return found if is_ours(found) else adopt(found, store)
     except (ValueError, OSError) as bad:
         raise damaged(reference, bad) from bad
 
@@ -102,8 +111,8 @@ def take(store: Store, reference: str, python: str | None, progress: Progress) -
                 )
             )
         made = adopt(found, store, python)
-        name = f"{NAME}:{made.config.labels[oci.LABEL_PYTHON]}"
-        labels = {**made.config.labels, oci.LABEL_BASE: _FLAVOUR, LABEL_RECIPE: _RECIPE}
+        name = f"{CLOSURE.name}:{made.config.labels[oci.LABEL_PYTHON]}"
+        labels = {**made.config.labels, CLOSURE.label: _KIND, LABEL_RECIPE: CLOSURE.recipe}
         config = replace(made.config, labels=labels)
         image = oci.assemble(store, name, made.layers, config, _CREATED)
         with locked(store.root / "bases"):
@@ -128,20 +137,20 @@ def available(store: Store) -> list[oci.Image]:
         images = list(layout.images(store.root))
     except (ValueError, OSError) as bad:
         raise damaged(str(store.root), bad) from bad
-    return [image for image in images if oci.LABEL_BASE in image.config.labels]
+    return [image for image in images if CLOSURE.label in image.config.labels]
 
 
 def _name(reference: str) -> str:
-    return f"{NAME}:{reference}" if reference in debian.SUITES else reference
+    return f"{CLOSURE.name}:{reference}" if reference in debian.SUITES else reference
 
 
-def _whole(store: Store, python: str) -> oci.Image | None:
+def _whole(store: Store, name: str, flavour: Flavour) -> oci.Image | None:
     """Give the base in the store if it is there, whole, and of this recipe."""
     try:
-        image = layout.find(store.root, _name(python))
+        image = layout.find(store.root, name)
     except (ValueError, FileNotFoundError):  # damaged: it is made again
         return None
-    if image is None or image.config.labels.get(LABEL_RECIPE) != _RECIPE:
+    if image is None or image.config.labels.get(LABEL_RECIPE) != flavour.recipe:
         return None
     return image if all(store.has(blob.digest) for blob in image.descriptors()) else None
 
@@ -170,11 +179,11 @@ def _taken(image: oci.Image | None, store: Store) -> oci.Image | None:
     return replace(image, blobs=store.blobs)
 
 
-def _config(python: str, packages: Sequence[debian.Package]) -> oci.ImageConfig:
+def _config(python: str, packages: Sequence[debian.Package], flavour: Flavour) -> oci.ImageConfig:
     (libc,) = (package for package in packages if package.name == "libc6")
     labels = {
-        oci.LABEL_BASE: _FLAVOUR,
-        LABEL_RECIPE: _RECIPE,
+        flavour.label: _KIND,
+        LABEL_RECIPE: flavour.recipe,
         oci.LABEL_PYTHON: python,
         oci.LABEL_GLIBC: libc.version.partition("-")[0],
         LABEL_PACKAGES: " ".join(map(str, packages)),

@@ -18,12 +18,11 @@ from urllib.parse import unquote
 from imagesmith.findings import Finding, ImagesmithError, error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 SUITES = {"3.9": "bullseye", "3.11": "bookworm", "3.13": "trixie"}
 
-_WANTED = ("libstdc++6", "busybox", "ca-certificates", "netbase", "tzdata", "base-files")
 # Debian has distutils, which Python dropped in 3.12, in a package of its own.
 _ALSO = {"3.9": ("python3-distutils",), "3.11": ("python3-distutils",), "3.13": ()}
 _ARCHIVES = "./var/cache/apt/archives/"
@@ -52,8 +51,10 @@ class Package:
         return f"{self.name}={self.version}"
 
 
-def fetch(python: str, folder: Path) -> tuple[Package, ...]:
-    """Fetch the packages of a base for Python X.Y into a folder; sorted by name.
+def fetch(python: str, wanted: Iterable[str], folder: Path) -> tuple[Package, ...]:
+    """Fetch Python X.Y and the wanted packages (a name may say ``{python}``) into a folder.
+
+    They come sorted by name, with all that they depend on.
 
     Raises ImagesmithError: build.base-python where no suite has that Python, build.base-tool
     without mmdebstrap, reach.base where no mirror answers, build.base where mmdebstrap fails.
@@ -63,7 +64,8 @@ def fetch(python: str, folder: Path) -> tuple[Package, ...]:
     if shutil.which("mmdebstrap") is None:
         raise ImagesmithError(_no_mmdebstrap())
     root = folder / "root.tar"
-    include = ",".join((f"python{python}", *_ALSO[python], *_WANTED))
+    names = (name.format(python=python) for name in wanted)
+    include = ",".join((f"python{python}", *_ALSO[python], *names))
     command = [
         *("mmdebstrap", "--variant=extract", "--architectures=amd64", f"--include={include}"),
         *("--skip=cleanup/apt/cache", "--format=tar", SUITES[python], str(root)),

@@ -16,25 +16,11 @@ from imagesmith.image.tar import Member, disk_member, folder_member, link_member
 
 if TYPE_CHECKING:
     import tarfile
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from imagesmith.base.flavour import Flavour
 
 _MERGED = ("bin", "sbin", "lib", "lib64")
-# Everything else that packages bring (tools, perl, docs, locales, gconv, apt, dpkg) is left out.
-_KEPT = r"""
-    usr/bin/(busybox|python{python})
-  | usr/lib/python{python}/(?!({unused})(/|\.py$)).*
-  | usr/lib/x86_64-linux-gnu/([^/]+\.so[^/]*|ossl-modules/.*)
-  | usr/lib64/.*
-  | usr/lib/os-release
-  | usr/share/zoneinfo/(?!right/|posix/|localtime).*
-  | usr/share/ca-certificates/.*\.crt
-  | etc/(debian_version|os-release|mime\.types|protocols|services|rpc|ethertypes|host\.conf)
-  | etc/ssl/openssl\.cnf
-"""
-_UNUSED = (
-    *("test", "idlelib", "lib2to3", "ensurepip", "tkinter", "turtledemo", "turtle", "pydoc_data"),
-    "sitecustomize",  # Debian's link to a crash reporter's hook
-)
 _AUTHORITIES = "usr/share/ca-certificates"
 _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 _FOLDERS = {
@@ -52,13 +38,16 @@ _FILES = {
 
 
 def lay_out(
-    packages: Sequence[debian.Package], python: str, root: Path
+    packages: Sequence[debian.Package], flavour: Flavour, python: str, root: Path
 ) -> tuple[debian.Package, ...]:
-    """Make the tree of a base for Python X.Y; give the packages that something in it is from."""
-    kept = re.compile(_KEPT.format(python=re.escape(python), unused="|".join(_UNUSED)), re.VERBOSE)
+    """Make the tree of a base for Python X.Y; give the packages that something in it is from.
+
+    What the flavour does not keep of a package (docs, locales, apt, dpkg, perl) is left out.
+    """
+    kept = re.compile(flavour.pattern(python), re.VERBOSE)
     used = tuple(package for package in packages if _take(package, kept, root))
     _bundle_authorities(root)
-    _add_own(root, python)
+    _add_own(root, {**flavour.links, **dict.fromkeys(("python", "python3"), f"python{python}")})
     _compile_library(root, python)
     return used
 
@@ -113,13 +102,9 @@ def _bundle_authorities(root: Path) -> None:
     shutil.rmtree(root / _AUTHORITIES)
 
 
-def _add_own(root: Path, python: str) -> None:
+def _add_own(root: Path, links: Mapping[str, str]) -> None:
     for path, text in _FILES.items():
         (root / path).write_text(text)
-    links = {
-        **dict.fromkeys(("python", "python3"), f"python{python}"),
-        **dict.fromkeys(("sh", "cat", "test", "["), "busybox"),
-    }
     for name, program in links.items():
         (root / "usr/bin" / name).symlink_to(program)
     # OpenSSL looks for its files below OPENSSLDIR.

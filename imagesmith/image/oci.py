@@ -28,6 +28,7 @@ REF_NAME = "org.opencontainers.image.ref.name"
 
 # Labels of ours, on bases and on the images made from them.
 LABEL_BASE = "io.imagesmith.base"  # marks a closure base, its value the flavour
+LABEL_TOOLCHAIN = "io.imagesmith.toolchain"  # marks a base with a compiler, as the former does
 LABEL_BASE_DIGEST = "io.imagesmith.base.digest"
 LABEL_PYTHON = "io.imagesmith.python"  # X.Y
 LABEL_EXECUTABLE = "io.imagesmith.executable"  # where that Python is, unless in /usr/bin

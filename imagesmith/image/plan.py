@@ -107,18 +107,23 @@ def plan(
     ``runtime`` is the folder of the runtime's sources; ``created`` an RFC 3339 time. The wheels of
     the lock are in the store.
     """
-    minor = lock.target.python
-    executable = base.config.labels.get(oci.LABEL_EXECUTABLE, f"/usr/bin/python{minor}")
-    room = _LIMIT - len(base.layers) - 4
     layers: tuple[PlannedLayer, ...] = (
-        PrefixLayer(minor, executable),
-        *(WheelsLayer(group, minor) for group in _grouped(lock.wheels, store, room)),
+        *environment(lock, base, store),
         _lock_layer(lock),
         _runtime_layer(runtime),
         _model_layer(capture),
     )
     reference = f"{capture.name}:{capture.version}"
     return ImagePlan(reference, base, layers, _config(capture, base), created)
+
+
+def environment(lock: Lock, base: oci.Image, store: Store) -> tuple[PlannedLayer, ...]:
+    """Lay out a venv over the base's Python with the wheels of a lock, which are in the store."""
+    minor = lock.target.python
+    executable = base.config.labels.get(oci.LABEL_EXECUTABLE, f"/usr/bin/python{minor}")
+    room = _LIMIT - len(base.layers) - 4
+    groups = _grouped(lock.wheels, store, room)
+    return (PrefixLayer(minor, executable), *(WheelsLayer(group, minor) for group in groups))
 
 
 def _grouped(
@@ -174,12 +179,17 @@ def _metadata(capture: Capture) -> bytes:
     )
 
 
-def _config(capture: Capture, base: oci.Image) -> oci.ImageConfig:
+def search_path(base: oci.Image) -> str:
+    """Give the PATH of an image with an environment: that goes before the base's own programs."""
     path = base.config.env.get("PATH", "/usr/local/bin:/usr/bin:/bin")
+    return f"/{ENVIRONMENT}/bin:{path}"
+
+
+def _config(capture: Capture, base: oci.Image) -> oci.ImageConfig:
     return oci.ImageConfig(
         env={
             **base.config.env,
-            "PATH": f"/{ENVIRONMENT}/bin:{path}",
+            "PATH": search_path(base),
             "PYTHONPATH": f"/{RUNTIME}",
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",  # the image's user could not write it anyway
