@@ -344,14 +344,17 @@ def resolved(
     from imagesmith.resolve import Target, resolve
     from imagesmith.resolve.pip_tools import PipToolsSolver
     from imagesmith.resolve.uv import UvSolver
+    from imagesmith.wheels.maker import WheelMaker
 
     labels = base.config.labels
+    target = Target(labels[oci.LABEL_PYTHON], labels[oci.LABEL_GLIBC])
     return resolve(
         wanted,
-        Target(labels[oci.LABEL_PYTHON], labels[oci.LABEL_GLIBC]),
+        target,
         wish=wish.lock,
         sources=wish.sources,
         solver=PipToolsSolver() if wish.pip_resolver == "pip-tools" else UvSolver(),
+        maker=WheelMaker(target, shop.runner, shop.store, shop.progress, wish.sources.index_url),
         store=shop.store,
         progress=shop.progress,
     )

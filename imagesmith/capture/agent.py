@@ -437,7 +437,7 @@ def _describe(distribution: metadata.Distribution, sites: list[str]) -> Json:
         "version": version,
         "requires": [" ".join(line.split()) for line in required],
         "modules": _brought(distribution, name, editable),
-        "direct_url": _without_secrets(origin["url"]) if "url" in origin else None,
+        "direct_url": _reference(origin) if "url" in origin else None,
         "editable": editable,
         "installer": (distribution.read_text("INSTALLER") or "").strip() or None,
         "requested": distribution.read_text("REQUESTED") is not None,
@@ -460,6 +460,16 @@ def _broken(distribution: metadata.Distribution, reason: str) -> Json:
         f"the distribution in {path} is left out: {reason}",
         "install it again, or remove that folder",
     )
+
+
+def _reference(origin: Json) -> str:
+    """Give a direct_url.json (PEP 610) as the URL of a direct reference (PEP 440)."""
+    url = _without_secrets(origin["url"])
+    vcs = origin.get("vcs_info", {})
+    if vcs:
+        url = "{}+{}@{}".format(vcs["vcs"], url, vcs["commit_id"])
+    below = origin.get("subdirectory")
+    return f"{url}#subdirectory={below}" if below else url
 
 
 def _without_secrets(url: str) -> str:

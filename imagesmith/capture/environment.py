@@ -23,9 +23,10 @@ class Distribution:
     """One installed distribution.
 
     ``name`` is normalised (PEP 503), ``requires`` are PEP 508 lines, ``modules`` the import names
-    it brings: top-level, or dotted inside a namespace package. ``direct_url`` (PEP 610) is the URL
-    it came from, without credentials and query, ``installer`` and ``requested`` say who installed
-    it and whether by name (PEP 376), ``size`` is the bytes that its RECORD tells of.
+    it brings: top-level, or dotted inside a namespace package. ``direct_url`` is the URL it came
+    from (PEP 610, written as PEP 440's direct references are), without credentials and query,
+    ``installer`` and ``requested`` say who installed it and whether by name (PEP 376), ``size`` is
+    the bytes that its RECORD tells of.
     """
 
     name: str

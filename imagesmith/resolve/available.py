@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from html import unescape
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
 from imagesmith.findings import Finding, ImagesmithError, error
@@ -34,24 +34,26 @@ if TYPE_CHECKING:
 
 PUBLIC = "https://pypi.org/simple"
 _ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.2"
-_KIND = "simple"
+_KIND = "projects"
 _AT_A_TIME = 16
 _TIMEOUT = 15.0  # seconds
 
 _TAG = re.compile(r"""<a\s((?:[^>"']|"[^"]*"|'[^']*')*)>""", re.IGNORECASE)
 _HREF = re.compile(r"""href\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
 
-# Of one project: its versions, and of each the file names that are not yanked, and the others.
-Files = dict[str, dict[str, list[str]]]
+# Of one project: its versions, and of each the files that are not yanked, and the others: their
+# names, and for sources the URL and sha256 ("" where the index does not say) after it.
+Files = dict[str, dict[str, list[list[str]]]]
 
 
 @dataclass(frozen=True)
 class Available:
-    """What the index has of a distribution: of the version asked for, and, where that has no
-    wheel for the target, the versions that have."""
+    """What the index has of a version; where that is no wheel for the target, also the
+    ``versions`` with one, and the URL and digest of the ``source`` archive, if there is one."""
 
     status: Status
     versions: tuple[str, ...]
+    source: tuple[str, str] | None = None
 
 
 def available(
@@ -90,21 +92,24 @@ def _judge(files: Files, version: str, target: Target) -> Available:
     if _fits(kinds["files"], target):
         return Available(Status.WHEEL, ())
     fitting = tuple(v for v, others in files.items() if _fits(others["files"], target))
-    return Available(_without_wheel(files, kinds), fitting)
+    sources = [file for file in kinds["files"] if not file[0].endswith(".whl")]
+    hashed = ((url, f"sha256:{digest}") for _, url, digest in sources if digest)
+    return Available(_without_wheel(files, kinds, bool(sources)), fitting, next(hashed, None))
 
 
-def _without_wheel(files: Files, kinds: Mapping[str, list[str]]) -> Status:
+def _without_wheel(files: Files, kinds: Mapping[str, list[list[str]]], has_source: bool) -> Status:
     if not files:
         return Status.MISSING
-    if any(not name.endswith(".whl") for name in kinds["files"]):
+    if has_source:
         return Status.SDIST_ONLY
     if kinds["files"]:
         return Status.NO_LINUX_WHEEL
     return Status.YANKED if kinds["yanked"] else Status.VERSION_MISSING
 
 
-def _fits(names: Iterable[str], target: Target) -> bool:
-    return any(name.endswith(".whl") and target.rank(name) is not None for name in names)
+def _fits(files: Iterable[list[str]], target: Target) -> bool:
+    wheels = (file[0] for file in files if file[0].endswith(".whl"))
+    return any(target.rank(name) is not None for name in wheels)
 
 
 class _Desk:
@@ -133,7 +138,7 @@ class _Desk:
             return {}
         if not answer.is_success:
             raise ImagesmithError(_unreachable(url, f"it answers {answer.status_code}"))
-        files = _grouped(_read(answer), name)
+        files = _grouped(_read(answer), name, str(answer.url))
         if etag := answer.headers.get("ETag"):
             self._store.remember(_KIND, key, {"etag": etag, "files": files})
         return files
@@ -149,28 +154,47 @@ class _Desk:
             raise ImagesmithError(_unreachable(url, text)) from reason
 
 
-def _read(answer: httpx.Response) -> list[tuple[str, bool]]:
-    """Give the file names of a project's page, each with whether it is yanked."""
+def _read(answer: httpx.Response) -> list[_Link]:
+    """Read the files of a project's page."""
     import orjson
 
     if "json" not in answer.headers.get("Content-Type", ""):
         return _links(answer.text)
     try:
         data: Any = orjson.loads(answer.content)
-        return [(str(f["filename"]), bool(f.get("yanked"))) for f in data["files"]]
+        return [
+            _Link(
+                f["filename"],
+                f["url"],
+                f.get("hashes", {}).get("sha256", ""),
+                bool(f.get("yanked")),
+            )
+            for f in data["files"]
+        ]
     except (ValueError, KeyError, TypeError, AttributeError) as reason:
         raise ImagesmithError(
             _unreachable(str(answer.url), f"it is no simple index: {reason}")
         ) from reason
 
 
-def _links(page: str) -> list[tuple[str, bool]]:
+class _Link(NamedTuple):
+    """A file on a project's page; its URL may be relative, its sha256 is "" if it is not told."""
+
+    filename: str
+    url: str
+    sha256: str
+    yanked: bool
+
+
+def _links(page: str) -> list[_Link]:
     """Read the links of an HTML page; a parser takes ten times as long for a page of thousands."""
     found = []
     for tag in _TAG.findall(page):
         if href := _HREF.search(tag):
-            path = unescape(href[1] or href[2]).partition("#")[0].partition("?")[0]
-            found.append((unquote(path.rpartition("/")[2]), "data-yanked" in tag))
+            url, _, fragment = unescape(href[1] or href[2]).partition("#")
+            sha256 = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else ""
+            name = unquote(url.partition("?")[0].rpartition("/")[2])
+            found.append(_Link(name, url, sha256, "data-yanked" in tag))
     return found
 
 
@@ -178,20 +202,23 @@ def _on_disk(url: str, name: str) -> Files:
     folder = url2pathname(urlsplit(url).path)
     try:
         with open(os.path.join(folder, "index.html"), encoding="utf-8") as page:  # noqa: PTH118, PTH123
-            return _grouped(_links(page.read()), name)
+            return _grouped(_links(page.read()), name, url)
     except OSError:
         found = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
-        return _grouped([(file, False) for file in found], name)
+        return _grouped([_Link(file, file, "", False) for file in found], name, url)
 
 
-def _grouped(names: Iterable[tuple[str, bool]], project: str) -> Files:
-    """Group file names by version."""
+def _grouped(links: Iterable[_Link], project: str, page: str) -> Files:
+    """Group files by version."""
     files: Files = {}
-    for name, yanked in names:
-        version = _version(name, project)
+    for link in links:
+        version = _version(link.filename, project)
         if version is not None:
             kinds = files.setdefault(version, {"files": [], "yanked": []})
-            kinds["yanked" if yanked else "files"].append(name)
+            file = [link.filename]
+            if not link.filename.endswith(".whl"):
+                file += [bare(urljoin(page, link.url)), link.sha256]
+            kinds["yanked" if link.yanked else "files"].append(file)
     return files
 
 

@@ -48,7 +48,9 @@ def requirements(lock: Lock) -> bytes:
         f"{lock.target.glibc}; {PYLOCK} beside it is the lock."
     ]
     for wheel in lock.wheels:
-        lines += [f"{wheel.name}=={wheel.version} \\", f"    --hash={wheel.digest}"]
+        # Who has no wheel of what was built here builds it anew, of the very same source.
+        source = f" --hash={wheel.source.digest}" if wheel.source else ""
+        lines += [f"{wheel.name}=={wheel.version} \\", f"    --hash={wheel.digest}{source}"]
     return "".join(f"{line}\n" for line in lines).encode()
 
 

@@ -10,11 +10,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class LockedSource:
+    """What a wheel was made of here.
+
+    ``url`` is that of an archive, repository or folder, without anything secret; ``digest`` is the
+    archive's (``sha256:<hex>``), or that of what was in the repository or folder; ``commit`` is a
+    repository's, else "".
+    """
+
+    url: str
+    digest: str
+    commit: str = ""
+
+
+@dataclass(frozen=True)
 class LockedWheel:
     """One wheel of a lock.
 
     ``name`` is normalised (PEP 503), ``url`` http, https or file and without anything secret,
-    ``digest`` ``sha256:<hex>``.
+    ``digest`` ``sha256:<hex>``. One with a ``source`` was made here: the store alone has it, and
+    ``url`` is "".
     """
 
     name: str
@@ -22,6 +37,7 @@ class LockedWheel:
     filename: str
     url: str
     digest: str
+    source: LockedSource | None = None
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from imagesmith.resolve import pylock
 from imagesmith.resolve.indexes import configured
 from imagesmith.resolve.lock import Lock
 from imagesmith.resolve.needed import Wanted, Wish, is_standard, needs
+from imagesmith.resolve.origin import Origin
 from imagesmith.resolve.relax import Pin
 from imagesmith.resolve.report import Report
-from imagesmith.resolve.solver import Question
+from imagesmith.resolve.solver import BuiltFile, Question
 from imagesmith.store import key_of
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from imagesmith.resolve.available import Available
     from imagesmith.resolve.conda.ask import CondaAnswer, CondaQuestion
     from imagesmith.resolve.indexes import Indexes
-    from imagesmith.resolve.lock import LockedPackage
+    from imagesmith.resolve.lock import LockedPackage, LockedWheel
     from imagesmith.resolve.needed import Needs
+    from imagesmith.resolve.origin import Maker
     from imagesmith.resolve.platform import Target
     from imagesmith.resolve.relax import Solve
     from imagesmith.resolve.report import Entry
@@ -94,7 +96,8 @@ class _Asked:
         ]
         conda = self.conda.public if self.conda else None
         users = {name: list(by) for name, by in self.needs.needed_by.items()}
-        return key_of(self.pip.public, conda, captured, users, solver.identity)
+        origins = [origin.public for origin in self.needs.origins]
+        return key_of(self.pip.public, conda, captured, users, origins, solver.identity)
 
 
 def resolve(
@@ -104,16 +107,17 @@ def resolve(
     wish: Wish,
     sources: Sources,
     solver: Solver,
+    maker: Maker,
     store: Store,
     progress: Progress,
 ) -> Resolved:
-    """Lock what is wanted for the target.
+    """Lock what is wanted for the target; ``maker`` makes the wheels that no index has.
 
     The findings hold everything that is missing (missing.…) and every conflict (unsatisfiable.…).
     Raises ImagesmithError: reach.index and reach.channel where nobody answers, usage.….
     """
     asked = _ask_for(wanted, target, wish, sources)
-    resolved = _recalled(asked, solver, store) or _solved(asked, solver, store)
+    resolved = _recalled(asked, solver, store) or _solved(asked, solver, maker, store)
     if resolved.lock:
         count = f"{len(resolved.lock.wheels)} wheels"
         if packages := resolved.lock.packages:
@@ -177,9 +181,11 @@ def _recalled(asked: _Asked, solver: Solver, store: Store) -> Resolved | None:
     from imagesmith.resolve.conda import lockfile
 
     known = store.recall(_KIND, asked.key(solver))
-    if known is None:
+    if known is None or any(origin.is_folder for origin in asked.needs.origins):
         return None
     lock = pylock.parse(known["pylock"].encode(), asked.pip.target)
+    if not all(store.has(wheel.digest) for wheel in lock.wheels if wheel.source):
+        return None  # somebody cleared the store of what only it had
     if known["conda"]:
         lock = replace(lock, packages=lockfile.parse(known["conda"].encode()))
     return Resolved(lock, Report.from_json(known["report"]), asked.needs.findings)
@@ -201,7 +207,7 @@ def _remember(asked: _Asked, resolved: Resolved, solver: Solver, store: Store) -
     )
 
 
-def _solved(asked: _Asked, solver: Solver, store: Store) -> Resolved:
+def _solved(asked: _Asked, solver: Solver, maker: Maker, store: Store) -> Resolved:
     """Ask channels and indexes, and gather all that is to be said."""
     from imagesmith.resolve.explain import advised
 
@@ -211,9 +217,12 @@ def _solved(asked: _Asked, solver: Solver, store: Store) -> Resolved:
     if asked.conda is not None:
         answer, packages, found = _of_conda(asked.needs, asked.conda, store)
         findings += found
-    provided = _provided(asked, packages)
-    lock, found = _of_pip(replace(asked.pip, provided=provided), packages, solver)
     on_index = _on_index(asked, store)
+    built, failed = _built(asked, on_index, maker)
+    findings += (finding for found in failed.values() for finding in found)
+    provided = _provided(asked, packages)
+    pip = _with_built(replace(asked.pip, provided=provided), built, store).without(failed)
+    lock, found = _of_pip(pip, packages, built, solver)
     findings += advised(found, on_index)
     report = Report(tuple(_entries(asked, answer, on_index)), ()).locked(_versions(lock))
     if exit_code(findings) is not ExitCode.DONE:
@@ -221,6 +230,38 @@ def _solved(asked: _Asked, solver: Solver, store: Store) -> Resolved:
     resolved = Resolved(lock, report, tuple(findings))
     _remember(asked, resolved, solver, store)
     return resolved
+
+
+def _built(
+    asked: _Asked, on_index: Mapping[str, Available], maker: Maker
+) -> tuple[list[LockedWheel], dict[str, tuple[Finding, ...]]]:
+    """Make wheels of what is needed and has none; say by name what cannot be made, and why."""
+    origins = {origin.name or origin.reference: origin for origin in asked.needs.origins}
+    versions = {pin.name: pin.version for pin in asked.pip.pins}
+    versions |= dict(line.split("==") for line in asked.pip.preferences)
+    for name, known in on_index.items():
+        if known.source and name in versions and name not in origins:
+            origins[name] = Origin(name, versions[name], *known.source)
+    wheels: list[LockedWheel] = []
+    failed: dict[str, tuple[Finding, ...]] = {}
+    for name, origin in origins.items():
+        try:
+            wheels.append(maker.make(origin))
+        except ImagesmithError as stopped:
+            if stopped.exit_code is ExitCode.UNREACHABLE:
+                raise
+            failed[name] = stopped.findings
+    return wheels, failed
+
+
+def _with_built(question: Question, built: Sequence[LockedWheel], store: Store) -> Question:
+    """Ask for the wheels that were made, and for no other version of the same."""
+    made = {wheel.name: f"{wheel.name}=={wheel.version}" for wheel in built}
+    others = (r for r in question.requirements if r.partition("==")[0] not in made)
+    kept = tuple(p for p in question.preferences if p.partition("==")[0] not in made)
+    files = tuple(BuiltFile(wheel.filename, store.path(wheel.digest)) for wheel in built)
+    lines = tuple(sorted([*others, *made.values()]))
+    return replace(question, requirements=lines, preferences=kept, built=files)
 
 
 def _of_conda(
@@ -259,14 +300,17 @@ def _provided(asked: _Asked, packages: tuple[LockedPackage, ...]) -> tuple[str, 
 
 
 def _of_pip(
-    question: Question, packages: tuple[LockedPackage, ...], solver: Solver
+    question: Question,
+    packages: tuple[LockedPackage, ...],
+    built: Sequence[LockedWheel],
+    solver: Solver,
 ) -> tuple[Lock, list[Finding]]:
     """Choose the wheels that go with conda's packages; the lock has none where that fails."""
     from imagesmith.resolve.explain import conflict
 
     names = {line.partition("==")[0] for line in question.provided}
     try:
-        lock = pylock.parse(_solve(question, solver), question.target, names)
+        lock = pylock.parse(_solve(question, solver), question.target, names, built)
         return replace(lock, packages=packages), []
     except ImagesmithError as stopped:
         if stopped.exit_code is ExitCode.UNREACHABLE:
@@ -343,7 +387,7 @@ def _entries(
     if answer is not None:
         entries += explain_conda.entries(asked.packages, answer, users)
     if not isinstance(asked.wanted, Wanted):
-        entries += specified.entries(asked.wanted, answer, users)
+        entries += specified.entries(asked.wanted, answer, on_index)
     yield from sorted(entries, key=lambda entry: (entry.name, entry.manager))
 
 

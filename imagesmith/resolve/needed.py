@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from imagesmith.findings import Finding, error, warning
+from imagesmith.resolve.origin import Origin
 from imagesmith.resolve.relax import Pin
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class Needs:
     """What to ask of channels and indexes, each sorted, and what is to be said of it.
 
     ``pins`` and ``likes`` are conda's, ``requirements`` and ``preferences`` pip's; ``needed_by``
-    says for each captured name that is needed what needs it.
+    says for each captured name that is needed what needs it. ``origins`` are those that come from
+    elsewhere than an index.
     """
 
     pins: tuple[Pin, ...]
@@ -73,6 +75,7 @@ class Needs:
     requirements: tuple[str, ...]
     preferences: tuple[str, ...]
     needed_by: Mapping[str, tuple[str, ...]]
+    origins: tuple[Origin, ...]
     findings: tuple[Finding, ...]
 
 
@@ -110,6 +113,11 @@ def needs(wanted: Wanted, target: Target, indexes: Indexes, wish: Wish) -> Needs
             {d.name for d in (*needed, *liked)},
             chain,
             tested,
+        ),
+        origins=tuple(
+            Origin(d.name, None if d.editable else d.version, d.direct_url)
+            for d in needed
+            if d.name not in by_conda and d.direct_url and d.installer != "conda"
         ),
         findings=(
             *_without_provider(wanted),
@@ -262,11 +270,10 @@ def _not_on_index(
 def _why_not(distribution: Distribution, indexes: Indexes) -> str | None:
     if not _NAME.match(distribution.name) or not is_standard(distribution.version):
         return "has a name or a version that the standards (PEP 508, PEP 440) do not allow"
+    if distribution.direct_url:  # a wheel is made of it
+        return None
     if distribution.editable:
-        return "is an editable installation"
-    # conda's packages are built with pip and keep the URL of the folder they were built in.
-    if distribution.direct_url is not None and distribution.installer != "conda":
-        return "was installed from a file or a repository"
+        return "is an editable installation, and nobody says of what"
     if "+" in distribution.version and indexes.only_public:
         return "is a local version, which the public index does not take"
     return None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.findings import Finding, ImagesmithError, error
-from imagesmith.resolve.uv import UvSolver
+from imagesmith.resolve.uv import UvSolver, with_built
 from imagesmith.urls import redacted
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _compile(question: Question) -> tuple[str, ...]:
                 *("--no-config", "--quiet"),
             ],
             cwd=folder,
-            env=_environment(question.indexes, os.environ),
+            env=_environment(with_built(question, folder), os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

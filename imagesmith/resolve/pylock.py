@@ -6,6 +6,7 @@ its bytes depend on the wheels alone, whoever solved.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections import Counter
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from imagesmith.findings import Finding, ImagesmithError, error, stop_on_errors
-from imagesmith.resolve.lock import Lock, LockedWheel
+from imagesmith.resolve.lock import Lock, LockedSource, LockedWheel
 from imagesmith.resolve.platform import Target
 from imagesmith.urls import bare
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 _HEAD = """\
@@ -36,6 +37,17 @@ wheels = [
     {{ name = "{wheel.filename}", url = "{wheel.url}", hashes = {{ sha256 = "{sha256}" }} }},
 ]
 """
+_BUILT = """
+[[packages]]
+name = "{wheel.name}"
+version = "{wheel.version}"
+{source}
+
+[packages.tool.imagesmith]
+wheel = "{wheel.filename}"
+sha256 = "{sha256}"
+source = {{ url = {url}, digest = "{wheel.source.digest}", commit = "{wheel.source.commit}" }}
+"""
 _TAIL = """
 [tool.imagesmith]
 python = "{target.python}"
@@ -45,23 +57,51 @@ glibc = "{target.glibc}"
 
 def render(lock: Lock) -> bytes:
     """Write a lock; no text in it needs escaping, which ``parse`` sees to."""
-    packages = (
-        _PACKAGE.format(wheel=wheel, sha256=wheel.digest.partition(":")[2]) for wheel in lock.wheels
-    )
     head = _HEAD.format(python=lock.target.python)
-    return "".join((head, *packages, _TAIL.format(target=lock.target))).encode()
+    tail = _TAIL.format(target=lock.target)
+    return "".join((head, *map(_entry, lock.wheels), tail)).encode()
 
 
-def parse(data: bytes, target: Target, provided: Collection[str] = ()) -> Lock:
+def _entry(wheel: LockedWheel) -> str:
+    sha256 = wheel.digest.partition(":")[2]
+    if wheel.source is None:
+        return _PACKAGE.format(wheel=wheel, sha256=sha256)
+    url = json.dumps(wheel.source.url)
+    return _BUILT.format(wheel=wheel, sha256=sha256, source=_source(wheel.source, url), url=url)
+
+
+def _source(source: LockedSource, url: str) -> str:
+    """Write where any installer finds what the wheel was made of."""
+    if source.commit:
+        return f'vcs = {{ type = "git", url = {url}, commit-id = "{source.commit}" }}'
+    if "://" not in source.url:
+        return f"directory = {{ path = {url} }}"
+    name = json.dumps(unquote(source.url.rpartition("/")[2]))
+    hashes = f'{{ sha256 = "{source.digest.partition(":")[2]}" }}'
+    return f"sdist = {{ name = {name}, url = {url}, hashes = {hashes} }}"
+
+
+def parse(
+    data: bytes,
+    target: Target,
+    provided: Collection[str] = (),
+    built: Sequence[LockedWheel] = (),
+) -> Lock:
     """Read a pylock.toml, choosing for each package the wheel that fits the target best.
 
-    ``provided`` are normalised names that come from elsewhere and are passed over. Raises
-    ImagesmithError: usage.lock if it is none, and, all at once, missing.wheel for packages without
-    a wheel for the target, missing.hash, missing.url and missing.wheel-name for wheels that cannot
-    be trusted or fetched.
+    ``provided`` are normalised names that come from elsewhere and are passed over; of those that
+    were ``built`` here, these very wheels are taken.
+
+    Raises ImagesmithError: usage.lock if it is none, and, all at once, missing.wheel for packages
+    without a wheel for the target, missing.hash, missing.url and missing.wheel-name for wheels that
+    cannot be trusted or fetched.
     """
     packages = [package for package in _packages(data) if package["name"] not in provided]
-    chosen = [_choose(package, target) for package in packages]
+    made = {wheel.name: wheel for wheel in built}
+    chosen = [
+        made.get(package["name"]) or _made_here(package) or _choose(package, target)
+        for package in packages
+    ]
     stop_on_errors(found for found in chosen if isinstance(found, Finding))
     wheels = [found for found in chosen if not isinstance(found, Finding)]
     return Lock(target, tuple(sorted(wheels, key=lambda wheel: wheel.name)))
@@ -119,6 +159,19 @@ def _is_package(package: Any) -> bool:
             wheels = package.get("wheels", [])
             return isinstance(wheels, list) and all(isinstance(wheel, dict) for wheel in wheels)
     return False
+
+
+def _made_here(package: dict[str, Any]) -> LockedWheel | None:
+    """Read what ``render`` wrote of a wheel that was made here."""
+    match package.get("tool"):
+        case {"imagesmith": {"wheel": str(filename), "sha256": str(sha256), "source": dict(said)}}:
+            texts = [said.get(key) for key in ("url", "digest", "commit")]
+            whole = _HEX.match(sha256) and all(isinstance(text, str) for text in texts)
+            if whole and _names(filename, package):
+                source = LockedSource(*map(str, texts))
+                version, digest = package["version"], f"sha256:{sha256}"
+                return LockedWheel(package["name"], version, filename, "", digest, source)
+    return None
 
 
 def _choose(package: dict[str, Any], target: Target) -> LockedWheel | Finding:

@@ -9,9 +9,18 @@ from imagesmith.resolve.relax import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from pathlib import Path
 
     from imagesmith.resolve.indexes import Indexes
     from imagesmith.resolve.platform import Target
+
+
+@dataclass(frozen=True)
+class BuiltFile:
+    """A wheel on the disk, under another name than its own."""
+
+    filename: str
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -20,7 +29,8 @@ class Question:
 
     ``requirements`` (PEP 508, sorted) must hold; ``preferences`` (``name==version``, sorted) are
     taken where they fit. ``provided`` (``name==version``) is there already, from conda: no other
-    version of it may be chosen, and the answer does not bring it again.
+    version of it may be chosen, and the answer does not bring it again. ``built`` are wheels that
+    no index has.
     """
 
     requirements: tuple[str, ...]
@@ -28,12 +38,15 @@ class Question:
     target: Target
     indexes: Indexes
     provided: tuple[str, ...] = ()
+    built: tuple[BuiltFile, ...] = ()
 
     @property
     def public(self) -> list[Any]:
         """The question as JSON data, without credentials: what its answer is remembered under."""
         target = [self.target.python, self.target.glibc]
-        return [self.requirements, self.preferences, target, self.indexes.public, self.provided]
+        built = [file.filename for file in self.built]
+        indexes = self.indexes.public
+        return [self.requirements, self.preferences, target, indexes, self.provided, built]
 
     @property
     def pins(self) -> tuple[Pin, ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesmith.findings import Finding, ImagesmithError, error
+from imagesmith.findings import ImagesmithError, error
 from imagesmith.resolve.needed import TESTED, Needs, Wish, runtime
+from imagesmith.resolve.origin import Origin
 from imagesmith.resolve.relax import Pin
 from imagesmith.resolve.report import Entry, Status
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from imagesmith.capture.specification import PipRequirement, Specification
+    from imagesmith.resolve.available import Available
     from imagesmith.resolve.conda.ask import CondaAnswer
     from imagesmith.resolve.platform import Target
 
@@ -21,10 +24,7 @@ _FILE = "the file"
 
 
 def needs(specification: Specification, target: Target, wish: Wish) -> Needs:
-    """Say what a file needs, and the runtime beside it.
-
-    Findings: ``missing.not-on-index`` for what is asked for by URL, path or repository.
-    """
+    """Say what a file needs, and the runtime beside it."""
     pins = {
         spec.name: Pin(spec.name, wish.updates.get(spec.name, _exact(spec.version)))
         for spec in specification.conda
@@ -43,7 +43,8 @@ def needs(specification: Specification, target: Target, wish: Wish) -> Needs:
         requirements=tuple(sorted([*lines.values(), *own])),
         preferences=tuple(sorted(f"{n}=={v}" for n, v in tested.items() if n not in lines)),
         needed_by=dict.fromkeys((*pins, *lines), (_FILE,)),
-        findings=tuple(_not_on_index(specification.pip)),
+        origins=tuple(map(_origin, (r for r in specification.pip if r.kind != "index"))),
+        findings=(),
     )
 
 
@@ -77,7 +78,9 @@ def minor(specification: Specification, known: Sequence[str]) -> str:
 
 
 def entries(
-    specification: Specification, answer: CondaAnswer | None, needed_by: Mapping[str, object]
+    specification: Specification,
+    answer: CondaAnswer | None,
+    on_index: Mapping[str, Available],
 ) -> Iterator[Entry]:
     """Say of each thing that the file asks for whether linux-64 has it."""
     found = answer.found if answer else {}
@@ -86,7 +89,9 @@ def entries(
         yield _entry("conda", spec.name, spec.version, status)
     for requirement in specification.pip:
         name = requirement.name or requirement.public
-        status = Status.WHEEL if name in needed_by else Status.NOT_ON_INDEX
+        status = on_index[name].status if name in on_index else Status.WHEEL
+        if requirement.kind != "index":
+            status = Status.NOT_ON_INDEX
         yield _entry("pip", name, requirement.public, status)
 
 
@@ -108,13 +113,11 @@ def _line(requirement: PipRequirement, wish: Wish) -> str:
     return f"{head}=={wish.updates[name]}" if wish.updates[name] else head
 
 
-def _not_on_index(requirements: Sequence[PipRequirement]) -> Iterator[Finding]:
-    for requirement in requirements:
-        if requirement.kind != "index":
-            yield error(
-                "missing.not-on-index",
-                requirement.name or requirement.public,
-                f"{requirement.public} ({requirement.where}) is no release on an index",
-                "write a release of it (NAME==VERSION), or publish it on an index of yours and"
-                " pass --index-url URL",
-            )
+def _origin(requirement: PipRequirement) -> Origin:
+    """Read ``NAME @ URL``, a URL or a path as requirements files have them."""
+    reference = requirement.line.removeprefix("-e ").strip()
+    head, at, rest = reference.partition(" @ ")
+    reference = rest if at and "://" not in head else reference
+    if "://" not in reference:
+        reference = Path(reference).as_uri()
+    return Origin(requirement.name or "", None, reference)

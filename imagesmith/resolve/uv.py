@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,10 +74,11 @@ class UvSolver:
                 (folder / _OUTPUT).write_text(_preferred(question.preferences))
             if question.provided:
                 (folder / _CONSTRAINTS).write_text(_lines(_stubs(question.provided, folder)))
+            indexes = with_built(question, folder)
             done = subprocess.run(
                 _command(question),
                 cwd=folder,
-                env=_environment(question.indexes, os.environ),
+                env=_environment(indexes, os.environ),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -85,6 +87,18 @@ class UvSolver:
             if done.returncode != 0:
                 raise ImagesmithError(explain(done.stderr, question.target))
             return (folder / _OUTPUT).read_bytes()
+
+
+def with_built(question: Question, folder: Path) -> Indexes:
+    """Lay the wheels that no index has beside the question, and give the indexes and that place."""
+    if not question.built:
+        return question.indexes
+    place = folder / "built"
+    place.mkdir()
+    for file in question.built:
+        (place / file.filename).symlink_to(file.path)
+    links = (*question.indexes.find_links, place.as_uri())
+    return replace(question.indexes, find_links=links)
 
 
 def _command(question: Question) -> list[str]:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+from imagesmith.findings import ImagesmithError, error
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -39,6 +41,14 @@ def make_wheel(folder: Path, name: str, version: str, tag="py3-none-any", requir
         for member, text in {**members, f"{info}/RECORD": record}.items():
             archive.writestr(zipfile.ZipInfo(member, _EPOCH), text)
     return path
+
+
+class NoMaker:
+    """Can make a wheel of nothing."""
+
+    def make(self, origin):
+        subject = f"{origin.name}=={origin.version}"
+        raise ImagesmithError(error("build.sdist", subject, "it cannot be built", "do without"))
 
 
 class LocalIndex:

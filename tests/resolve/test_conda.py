@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from local_channel import LocalChannel, guarded
+from local_index import NoMaker
 
 from imagesmith.capture.environment import CondaPackage, Environment
 from imagesmith.findings import ExitCode, ImagesmithError, Severity, exit_code
@@ -74,6 +75,7 @@ def resolved(channel, index, store):
             wish=wish or Wish(),
             sources=Sources(index.url, **sources),
             solver=UvSolver(),
+            maker=NoMaker(),
             store=store,
             progress=Silent(),
         )

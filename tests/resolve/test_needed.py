@@ -108,11 +108,23 @@ def test_everything_that_no_index_can_give_is_told_at_once(capture, distribution
         distribution("unneeded", editable=True),
         modules=["mine", "forked", "torch", "fine"],
     )
-    findings = needs(captured, TARGET, PUBLIC).findings
-    assert {f.code for f in findings} == {"missing.not-on-index"}
-    assert sorted(f.subject for f in findings) == [
-        "forked==1.0", "inner==1.0", "mine==1.0", "torch==2.5.0+cpu",
-    ]  # fmt: skip
+    needed = needs(captured, TARGET, PUBLIC)
+    assert {f.code for f in needed.findings} == {"missing.not-on-index"}
+    assert sorted(f.subject for f in needed.findings) == ["inner==1.0", "torch==2.5.0+cpu"]
+
+
+def test_of_folders_and_repositories_a_wheel_is_to_be_made(capture, distribution):
+    captured = capture(
+        distribution("mine", editable=True, direct_url="file:///home/me/mine"),
+        distribution("forked", direct_url="git+https://example.org/forked.git@c0ffee"),
+        distribution("unneeded", editable=True, direct_url="file:///home/me/unneeded"),
+        modules=["mine", "forked"],
+    )
+    origins = needs(captured, TARGET, PUBLIC).origins
+    assert [(o.name, o.version, o.reference) for o in origins] == [
+        ("forked", "1.0", "git+https://example.org/forked.git@c0ffee"),
+        ("mine", None, "file:///home/me/mine"),
+    ]
 
 
 def test_a_local_version_may_be_on_an_index_of_the_users_own(capture, distribution):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from local_index import NoMaker
 
 from imagesmith.findings import ExitCode, ImagesmithError
 from imagesmith.progress import Silent
@@ -97,6 +98,7 @@ class TestRequirementsTxt:
             wish=Wish(),
             sources=Sources(sample.url),
             solver=UvSolver(),
+            maker=NoMaker(),
             store=store,
             progress=Silent(),
         )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from local_index import NoMaker
 
 from imagesmith.findings import ImagesmithError, stop_on_errors
 from imagesmith.progress import Silent
@@ -41,6 +42,7 @@ def lock_of(store):
             wish=Wish(),
             sources=Sources(index_url),
             solver=solver or UvSolver(),
+            maker=NoMaker(),
             store=store,
             progress=Silent(),
         )
@@ -116,7 +118,7 @@ def test_all_that_is_missing_is_told_at_once(capture, distribution, index, lock_
     assert {(f.code, f.subject) for f in stopped.value.findings} == {
         ("missing.package", "nosuch"),
         ("missing.wheel", "elsewhere==1.0"),
-        ("missing.wheel", "source==1.0"),
+        ("build.sdist", "source==1.0"),
         ("missing.version", "older==1.0"),
     }
     assert len(stopped.value.findings) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from local_channel import LocalChannel
+from local_index import NoMaker
 
 from imagesmith.capture.sources import read_specification
 from imagesmith.findings import ImagesmithError, Severity
@@ -48,6 +49,7 @@ def resolved(index, store):
             wish=wish or Wish(),
             sources=Sources(url or index.url),
             solver=UvSolver(),
+            maker=NoMaker(),
             store=store,
             progress=Silent(),
         )
@@ -123,10 +125,10 @@ def test_a_missing_version_is_told_with_those_that_there_are(specified, resolved
 
 
 @pytest.mark.parametrize("line", ["..", "git+https://host/x.git", "-e ."])
-def test_what_is_on_no_index_is_told(specified, resolved, line):
+def test_of_what_is_on_no_index_a_wheel_is_made_or_it_is_told(specified, resolved, line):
     found = resolved(specified("requirements.txt", f"{line}\n"))
     errors = [f.code for f in found.findings if f.severity is Severity.ERROR]
-    assert errors == ["missing.not-on-index"]
+    assert errors == ["build.sdist"]
 
 
 @pytest.mark.parametrize(
