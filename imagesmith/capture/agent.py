@@ -17,30 +17,48 @@ The request (JSON):
     samples       a list of inputs, or null
     batch         the path of runtime/batch.py
     cloudpickle   the folder of a cloudpickle for environments that have none
-    pickle_only   true: load and pickle, and look no further
+    task          one of the three below
+    captured      where "ask" finds the results of "capture", else null
 
-The results, in ``out``: func.pkl, modules/, and result.json:
-    findings      [{code, severity, subject, message, remedy}, …]; the others only without errors
-    cloudpickle   the version that pickled
-    modules       import names of the needed modules that distributions bring
-    environment   what imagesmith.capture.environment.Environment reads
-    prefix        the folder of the interpreter's environment
-    answers       {"batch": [text, …], "single": [text, …]}, or null
-    seen          {sites, files, variables}, or null where the target reached outside
+The results, in ``out``: result.json, which holds ``findings``, [{code, severity, subject, message,
+remedy}, …], and without errors what the task gives:
+    capture       func.pkl, modules/, and
+        cloudpickle   the version that pickled
+        modules       import names of the needed modules that distributions bring
+        recorded      {distribution: version}: what objects say that they were pickled by
+        environment   what imagesmith.capture.environment.Environment reads
+        prefix        the folder of the interpreter's environment
+        answers       {"batch": [text, …], "single": [text, …]}, or null
+        seen          {sites, files, variables}, or null where the target reached outside
+        path          sys.path as the target left it
+        carried       {path below modules/: the file that was copied there}
+    pickle        func.pkl, by loading the target once more
+    ask           what unpickling that of "capture", where nothing else was loaded, and calling it
+                  shows to be needed: more files in the modules/ of "capture", and
+        modules       as above, those that the user's own code imported
+        called        as above, those that were loaded during the call, by whomever
+        answers       as above, the pickle's
 """
 
 from __future__ import annotations
 
+import _compat_pickle
 import ast
+import builtins
+import codecs
+import copyreg
 import csv
 import dis
+import filecmp
 import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
 import json
+import mmap
 import os
 import pathlib
+import pickle
 import pickletools
 import pkgutil
 import platform
@@ -52,6 +70,7 @@ import threading
 import traceback
 import types
 import uuid
+import zipfile
 from collections import ChainMap, deque
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -64,6 +83,9 @@ Json = Dict[str, Any]
 MODULES = "/model/modules"  # where the image has the local modules
 ENVIRONMENT = f"/opt/env/lib/python{sys.version_info.major}.{sys.version_info.minor}"
 PROTOCOL = 5
+PICKLE = "func.pkl"
+_PICKLE_HERE = "func.here.pkl"  # the same with paths of this machine, where those make a difference
+_BATCH = "_imagesmith_batch"
 _DEEPEST = 10  # how far the way to what cannot be pickled is followed
 OLDEST_CLOUDPICKLE = (2, 0)  # the first that can pickle a module by value
 
@@ -110,6 +132,11 @@ def users_code() -> Iterator[None]:
 
 def work(request: Json, findings: list[Json]) -> Json:
     """Do what the request asks for; findings that do not stop the work are added to the list."""
+    return ask_pickle(request, findings) if request["captured"] else capture(request, findings)
+
+
+def capture(request: Json, findings: list[Json]) -> Json:
+    """Load the target, pickle it, and look at what it needs."""
     places = Places()
     # Before the target can change the path: what is installed, and who brings which module.
     distributions = list(read_distributions(sys.path, places.sites, findings))
@@ -121,24 +148,65 @@ def work(request: Json, findings: list[Json]) -> Json:
     watch.end_of_loading()
     local = local_file(request["module"], places)
     pickler = dump(request, function, local, cloudpickle, places)
-    if request["pickle_only"]:
+    if request["task"] == "pickle":
         return {"findings": findings}
-    answers, called = answer_samples(request, function, findings)
-    needs = Needs(request, places, owners, findings)
-    audit_pickle(request, needs, pickler.paths, findings)
-    for wanted in [*pickler.imports, *called]:
-        needs.want(wanted)
+    asker = asker_of(request, function, findings)
+    answers = asker.answers() if asker else None
+    findings += asker.findings if asker else []
+    modules = Modules(request["out"], findings, {})
+    needs = Needs(modules, places, owners, findings)
     if local:
-        needs.copy_file(request["module"], local)
+        modules.carry_module(request["module"], local)
+    findings += paths_held(request, modules, pickler.paths)
+    recorded = audit_pickle(request, needs, findings)
+    for wanted in pickler.imports:
+        needs.want(wanted)
     needs.close()
     return {
         "findings": findings,
         "cloudpickle": cloudpickle.__version__,
         "modules": sorted(needs.claims),
+        "recorded": recorded,
         "environment": {**read_interpreter(), "distributions": distributions},
         "prefix": sys.prefix,
         "answers": answers,
         "seen": watch.seen(places, request),
+        "path": sys.path,
+        "carried": modules.carried,
+    }
+
+
+def ask_pickle(request: Json, findings: list[Json]) -> Json:
+    """Load the pickle and call it, and look at what that imports and reads.
+
+    Modules that only the target's own loading would have loaded cannot hide any here.
+    """
+    with open(os.path.join(request["captured"], "result.json"), encoding="utf-8") as file:
+        captured = json.load(file)
+    places = Places()
+    owners = Owners(captured["environment"]["distributions"])
+    import_cloudpickle(request["cloudpickle"])
+    sys.path[:] = captured["path"]
+    sys.argv[:] = [request["file"] or request["module"]]
+    watch = Watch()
+    imports = Imports(owners)
+    function = unpickle(request)
+    asker = asker_of(request, function, findings)
+    loaded = set(sys.modules)
+    answers = asker.answers() if asker else None
+    findings += [_answers_no_more(request, fault) for fault in (asker.findings if asker else [])]
+    called = {owners.claim(name) for name in set(sys.modules) - loaded} - {None}
+    modules = Modules(request["captured"], findings, captured["carried"])
+    needs = Needs(modules, places, owners, findings)
+    for wanted in [*imports.found, *local_modules(places)]:
+        needs.want(wanted)
+    needs.close()
+    findings += carry_files_read(request, modules, watch, places)
+    return {
+        "findings": findings,
+        "modules": sorted(needs.claims),
+        "called": sorted(map(str, called)),
+        "answers": answers,
     }
 
 
@@ -215,17 +283,6 @@ class Places:
             return False
         return not _inside(path, self.sites) and not _inside(path, self.stdlib)
 
-    def in_image(self, path: str, local: dict[str, str]) -> str:
-        """Give the path that a source file has in the image; ``local`` maps the local ones."""
-        if path.startswith("<"):
-            return path
-        path = os.path.abspath(path)
-        for folders, above in ((self.sites, "/site-packages"), (self.stdlib, "")):
-            folder = _inside(path, folders)
-            if folder:
-                return f"{ENVIRONMENT}{above}/{_slashed(os.path.relpath(path, folder))}"
-        return f"{MODULES}/{local.get(path, os.path.basename(path))}"
-
     def local_files(self) -> dict[str, str]:
         """Map the file of each local module loaded to its path below modules/."""
         loaded = [(name, getattr(module, "__file__", None)) for name, module in _loaded()]
@@ -234,6 +291,34 @@ class Places:
             for name, file in loaded
             if isinstance(file, str) and self.is_local(file)
         }
+
+
+class Paths(NamedTuple):
+    """What stands in a pickle for the paths of source files, and of others."""
+
+    of_code: Callable[[str], str]
+    of_file: Callable[[str], str]
+
+
+def paths_in_image(places: Places) -> Paths:
+    """Give the paths that files have in the image; those that it will not have stay as they are."""
+    local = places.local_files()
+
+    def of_file(path: str) -> str:
+        found = corresponding(path, local.items())
+        return f"{MODULES}/{found[0][1]}" if found and places.is_local(path) else path
+
+    def of_code(path: str) -> str:
+        if path.startswith("<"):
+            return path
+        path = os.path.abspath(path)
+        for folders, above in ((places.sites, "/site-packages"), (places.stdlib, "")):
+            folder = _inside(path, folders)
+            if folder:
+                return f"{ENVIRONMENT}{above}/{_slashed(os.path.relpath(path, folder))}"
+        return f"{MODULES}/{local.get(path, os.path.basename(path))}"
+
+    return Paths(of_code, of_file)
 
 
 def _both_spellings(folders: Iterable[str]) -> list[str]:
@@ -246,6 +331,11 @@ def _inside(path: str, folders: Iterable[str]) -> str | None:
     """Give the first of the folders that a path lies in, or None."""
     path = os.path.abspath(path)
     return next((f for f in folders if path.startswith(f.rstrip(os.sep) + os.sep)), None)
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Say whether a path is that of a folder, or of something in it."""
+    return (path + os.sep).startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _slashed(path: str) -> str:
@@ -290,7 +380,7 @@ class Watch:
     """Hears which files are opened and which environment variables are asked for."""
 
     def __init__(self) -> None:
-        self._opened: set[str] = set()
+        self.opened: dict[str, bool] = {}  # and whether it was named from the working folder
         self._loading = True
         self._outside = False
         _Listening.asked.clear()
@@ -301,7 +391,8 @@ class Watch:
         if event == "open":
             path, _mode, flags = args
             if isinstance(path, (str, bytes)) and flags & os.O_ACCMODE != os.O_WRONLY:
-                self._opened.add(os.path.abspath(os.fsdecode(path)))
+                name = os.fsdecode(path)
+                self.opened[os.path.abspath(name)] = not os.path.isabs(name)
         elif event in _OUTSIDE and self._loading:
             self._outside = True
 
@@ -313,12 +404,20 @@ class Watch:
         """Say what the target depends on; None if it reached outside."""
         if self._outside:
             return None
-        own = (request["out"], os.path.dirname(os.path.abspath(__file__)), request["batch"])
-        files = [p for p in list(self._opened) if _matters(p, places, request["root"])]
         return {
             "sites": sorted({os.path.realpath(s) for s in places.sites if os.path.isdir(s)}),
-            "files": sorted(p for p in files if not p.startswith(own)),
+            "files": sorted(self.files(places, request)),
             "variables": sorted(_Listening.asked),
+        }
+
+    def files(self, places: Places, request: Json) -> dict[str, bool]:
+        """Give the files that were read, without those of the interpreter and the agent's own."""
+        own = [os.path.dirname(os.path.abspath(__file__)), request["batch"], request["out"]]
+        own.append(request["captured"] or request["out"])
+        return {
+            path: relative
+            for path, relative in list(self.opened.items())
+            if _matters(path, places, request["root"]) and not path.startswith(tuple(own))
         }
 
 
@@ -337,9 +436,8 @@ class _Listening(type(os.environ)):  # type: ignore[misc]
 def _matters(path: str, places: Places, root: str) -> bool:
     if not places.is_local(path) or not os.path.isfile(path):
         return False
-    if _inside(path, [root]):
-        return True
-    return not _inside(path, ["/proc", "/sys", "/dev", sys.prefix, sys.base_prefix])
+    aside = ["/proc", "/sys", "/dev", sys.prefix, sys.base_prefix]
+    return not _inside(path, [folder for folder in aside if not is_below(root, folder)])
 
 
 # --- The environment ----------------------------------------------------------------------------
@@ -741,6 +839,11 @@ def _a(thing: Any) -> str:
 # --- Pickling -----------------------------------------------------------------------------------
 
 
+_IMPORTS = ("import_module", "__import__")  # the functions that import what they are given
+_IMPORT_ERRORS = {"ImportError", "ModuleNotFoundError"}
+_LOADS = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_ATTR", "LOAD_METHOD", "LOAD_DEREF", "LOAD_FAST"}
+
+
 class Import(NamedTuple):
     """An import that was found: the module's name, who imports it, and whether it may fail."""
 
@@ -757,16 +860,28 @@ def dump(request: Json, function: Any, local: str | None, cloudpickle: Any, plac
     _fix_class_ids(cloudpickle, local)
     if local:
         cloudpickle.register_pickle_by_value(sys.modules[request["module"]])
-    files = places.local_files()
-    make = pickler_class(cloudpickle, lambda path: places.in_image(path, files))
+    in_image = pickler_class(cloudpickle, paths_in_image(places))
+    pickler = _dump(request, function, PICKLE, in_image)
+    if pickler.finds_files and request["task"] == "capture":
+        _dump(request, function, _PICKLE_HERE, pickler_class(cloudpickle, Paths(str, str)))
+    return pickler
+
+
+def _dump(request: Json, function: Any, name: str, make: Any) -> Any:
+    # An extension code stands for a module's attribute, in this process only.
+    codes = copyreg._extension_registry  # type: ignore[attr-defined]
+    known = dict(codes)
+    codes.clear()
     try:
-        with open(os.path.join(request["out"], "func.pkl"), "wb") as file:
+        with open(os.path.join(request["out"], name), "wb") as file:
             pickler = make(file)
             pickler.dump(function)
     except KeyboardInterrupt:
         raise
     except BaseException as failure:
         raise Stop(_unpicklable(request, offender(function, make), failure)) from None
+    finally:
+        codes.update(known)
     return pickler
 
 
@@ -795,8 +910,11 @@ def _fix_class_ids(cloudpickle: Any, source_file: str | None) -> None:
     cloudpickle.cloudpickle.uuid = types.SimpleNamespace(uuid4=uuid4)
 
 
-def pickler_class(cloudpickle: Any, in_image: Callable[[str], str]) -> Any:
-    """Derive a pickler that writes the image's paths for ours, and notes what code imports."""
+def pickler_class(cloudpickle: Any, paths: Paths) -> Any:
+    """Derive a pickler that writes other paths for ours, and notes what code imports.
+
+    The paths are those of code and of modules, and pathlib's objects.
+    """
     base = cloudpickle.CloudPickler
     reduce_code = base.dispatch_table[types.CodeType]
     reduce_module = base.dispatch_table[types.ModuleType]
@@ -804,12 +922,14 @@ def pickler_class(cloudpickle: Any, in_image: Callable[[str], str]) -> Any:
     known: dict[str, str] = {}  # equal paths must be one object: pickles show identity
 
     def moved(path: str) -> str:
-        return known.setdefault(path, in_image(path))
+        return known.setdefault(path, paths.of_code(path))
 
     class Pickler(base):  # type: ignore[misc, valid-type]
         def __init__(self, file: Any) -> None:
             self.imports: dict[Import, None] = {}
             self.paths: set[str] = set()
+            self.finds_files = False  # whether it asks for the place of its source, or holds a path
+            self._importers = set(_IMPORTS)
             ours = {
                 types.CodeType: self._reduce_code,
                 types.ModuleType: by_name,
@@ -820,14 +940,22 @@ def pickler_class(cloudpickle: Any, in_image: Callable[[str], str]) -> Any:
             super().__init__(file, protocol=PROTOCOL)
 
         def _reduce_code(self, code: types.CodeType) -> Any:
-            self.imports.update(dict.fromkeys(imports_of_code(code)))
+            self.imports.update(dict.fromkeys(imports_of_code(code, self._importers)))
+            self.finds_files |= "__file__" in code.co_names
             return reduce_code(code.replace(co_filename=moved(code.co_filename)))
 
         def _reduce_path(self, path: pathlib.Path) -> Any:
             self.paths.add(str(path))
-            return path.__reduce_ex__(PROTOCOL)
+            there = type(path)(paths.of_file(str(path)))
+            self.finds_files |= there != path
+            return there.__reduce_ex__(PROTOCOL)
 
         def _dynamic_function_reduce(self, func: Any) -> Any:
+            self._importers |= {
+                name
+                for name, value in func.__globals__.items()
+                if value is importlib.import_module or value is builtins.__import__
+            }
             reduced = super()._dynamic_function_reduce(func)
             # What cloudpickle takes along of the module: for relative imports, and what is used.
             for names in (reduced[1][1], reduced[2][1]["__globals__"]):
@@ -845,17 +973,27 @@ def pickler_class(cloudpickle: Any, in_image: Callable[[str], str]) -> Any:
     return Pickler
 
 
-def imports_of_code(code: types.CodeType) -> Iterator[Import]:
-    """Give what a code object imports, not looking into those nested in it."""
-    level: Any = None
-    names: Any = None
-    for step in dis.get_instructions(code):
-        if step.opname == "IMPORT_NAME":
-            base = _absolute(step.argval, level, _package_of(code.co_filename))
-            yield Import(base, code.co_name)
-            yield from (Import(base + "." + n, code.co_name, True) for n in names or () if n != "*")
-        if step.opname != "EXTENDED_ARG":
-            level, names = names, step.argval  # the two steps before IMPORT_NAME load them
+def imports_of_code(code: types.CodeType, importers: Iterable[str]) -> Iterator[Import]:
+    """Give what a code object imports, not looking into those nested in it.
+
+    ``importers`` are the names by which it may call importlib.import_module. What code imports
+    that knows of ImportError may fail.
+    """
+    optional = not _IMPORT_ERRORS.isdisjoint(code.co_names)
+    steps = [s for s in dis.get_instructions(code) if s.opname not in ("EXTENDED_ARG", "PUSH_NULL")]
+    for before, last, step in zip(steps, steps[1:], steps[2:]):
+        if step.opname == "IMPORT_NAME":  # the two before load the level, and the names
+            base = _absolute(step.argval, before.argval, _package_of(code.co_filename))
+            yield Import(base, code.co_name, optional)
+            names = [name for name in last.argval or () if name != "*"]
+            yield from (Import(f"{base}.{name}", code.co_name, True) for name in names)
+        elif before.opname in _LOADS and before.argval in importers and _is_literal(last):
+            package = step.argval if _is_literal(step) else _package_of(code.co_filename)
+            yield Import(_resolved(last.argval, package), code.co_name, optional)
+
+
+def _is_literal(step: dis.Instruction) -> bool:
+    return step.opname == "LOAD_CONST" and isinstance(step.argval, str)
 
 
 def _package_of(filename: str) -> str:
@@ -874,8 +1012,10 @@ def _absolute(name: str, level: int, package: str) -> str:
     return ".".join([*parts[: len(parts) - level + 1], *([name] if name else [])])
 
 
-def _dots(name: str) -> int:
-    return len(name) - len(name.lstrip("."))
+def _resolved(name: str, package: str) -> str:
+    """Resolve a name as importlib.import_module takes it."""
+    relative = name.lstrip(".")
+    return _absolute(relative, len(name) - len(relative), package)
 
 
 def _unpicklable(request: Json, culprit: str, failure: BaseException) -> Json:
@@ -964,81 +1104,342 @@ def _names_used(code: types.CodeType) -> set[str]:
     return set(code.co_names).union(*map(_names_used, nested))
 
 
-def audit_pickle(request: Json, needs: Needs, paths: Iterable[str], findings: list[Json]) -> None:
-    """Read the pickle's opcodes: which modules it names, and whether it holds paths of ours.
+def paths_held(request: Json, modules: Modules, paths: Iterable[str]) -> Iterator[Json]:
+    """Carry the files that pathlib's objects in the pickle name, and tell where that cannot be.
 
-    ``paths`` are those that it holds as pathlib objects, whose opcodes do not show them whole.
+    What is in folders that they name is seen when the function reads it, if there are samples.
     """
-    roots = tuple({request["root"] + os.sep, request["project"] + os.sep} - {"//"})
-    held = {path for path in paths if (path + os.sep).startswith(roots)}
-    with open(os.path.join(request["out"], "func.pkl"), "rb") as file:
-        for kind, text in strings_of_pickle(file):
-            if kind == "module":
-                needs.want(Import(text, "the pickle"))
-            elif (text + os.sep).startswith(roots):
-                held.add(text)
-    findings += [
-        warning(
-            "capture.local-path",
-            path,
-            f"the function holds the path {path}, which the image will not have",
-            "read the file when the module is loaded, and keep what was in it",
-        )
-        for path in sorted(held)
-    ]
-
-
-def strings_of_pickle(file: Any) -> Iterator[Any]:
-    """Give ("module", name) for each module that a pickle names, ("text", string) for the strings.
-
-    Modules are named by GLOBAL, STACK_GLOBAL, and by the calls of cloudpickle's subimport.
-    Nothing is loaded.
-    """
-    memo: dict[Any, Any] = {}
-    count = 0
-    last: deque[Any] = deque([None, None], maxlen=2)  # the two newest on the stack, if known
-    for opcode, arg, _position in pickletools.genops(file):
-        name = opcode.name
-        if name == "MEMOIZE":
-            if last[-1] is not None:
-                memo[count] = last[-1]
-            count += 1
-        elif name in ("FRAME", "PROTO"):
+    for path in sorted(paths):
+        if os.path.isdir(path) and request["samples"] is not None and modules.places_of(path):
             continue
-        elif name in ("BINGET", "LONG_BINGET"):
-            last.append(memo.get(arg))
-        elif name.endswith("BINUNICODE") or name == "BINUNICODE8":
-            last.append(arg)
-            yield "text", arg
-        elif name == "GLOBAL":
-            last.append(tuple(str(arg).split(" ")))
-            yield "module", last[-1][0]
-        elif name == "STACK_GLOBAL":
-            last.append(tuple(last))
-            if isinstance(last[-1][0], str):
-                yield "module", last[-1][0]
+        if is_ours(request, path) and not (os.path.isfile(path) and modules.carry_file(path)):
+            yield _local_path(path, f"the function holds the path {path}")
+
+
+def audit_pickle(request: Json, needs: Needs, findings: list[Json]) -> dict[str, str]:
+    """Read the pickle: what it names is needed, paths of ours are told.
+
+    Gives the versions that it records.
+    """
+    held = set()
+    recorded: dict[str, str] = {}
+    try:
+        for kind, what in read_pickle(os.path.join(request["out"], PICKLE)):
+            if kind in ("module", "held"):
+                needs.want(Import(what, "the pickle", kind == "held"))
+            elif kind == "version":
+                recorded.setdefault(*what)
+            elif is_ours(request, what):
+                held.add(what)
+    except BadPickle as fault:
+        raise Stop(_bad_pickle(request, fault)) from None
+    findings += [_local_path(path, f"the function holds the path {path}") for path in sorted(held)]
+    return recorded
+
+
+def is_ours(request: Json, path: str) -> bool:
+    """Say whether a text is a path in the folders that we work in."""
+    folders = {request["root"], request["project"]} - {os.sep}
+    return any(is_below(path, folder) for folder in folders)
+
+
+# --- Reading a pickle ---------------------------------------------------------------------------
+
+
+class BadPickle(Exception):  # noqa: N818
+    """What is no whole pickle, or hides what it names; the message is one clause."""
+
+
+class Named(NamedTuple):
+    """What a pickle names: an attribute of a module."""
+
+    module: str
+    name: str
+
+
+class _Opcode(NamedTuple):
+    name: str
+    size: int  # of its argument, as pickletools has it: in bytes, or how that is told
+    lines: int  # that the argument has, if it is text
+    to_mark: bool  # whether it pops the stack down to a mark
+    pops: int  # how many it pops, below the mark if there is one
+    pushes: int
+
+
+def _opcodes() -> dict[int, _Opcode]:
+    known = {}
+    for opcode in pickletools.opcodes:
+        before, to_mark = opcode.stack_before, pickletools.markobject in opcode.stack_before
+        known[ord(opcode.code)] = _Opcode(
+            opcode.name,
+            opcode.arg.n if opcode.arg else 0,
+            2 if opcode.name in ("GLOBAL", "INST") else 1,
+            to_mark,
+            before.index(pickletools.markobject) if to_mark else len(before),
+            len(opcode.stack_after),
+        )
+    return known
+
+
+_OPCODES = _opcodes()
+_MARK = object()
+_escape_decode: Any = codecs.escape_decode  # what the Unpickler does, and nothing public
+_HIGHEST = 5
+_INNERMOST = 3  # of pickles in pickles
+_DIGITS = 20  # of an index that is written as text
+_WIDTHS = {  # of the length that an argument begins with
+    pickletools.TAKEN_FROM_ARGUMENT1: 1,
+    pickletools.TAKEN_FROM_ARGUMENT4: 4,  # signed, but none is so long that it would show
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}
+_IMPORTERS = {
+    Named("cloudpickle.cloudpickle", "subimport"),
+    Named("importlib", "import_module"),
+    Named("builtins", "__import__"),
+}
+_VERSIONS = {"_sklearn_version": "scikit-learn"}  # where objects note what pickled them
+
+
+def read_pickle(path: str) -> Iterator[Any]:
+    """Give what PickleReader finds in a file, which may be larger than the memory."""
+    if not os.path.getsize(path):
+        raise BadPickle("it is empty")
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield from PickleReader(data)
+
+
+class PickleReader:
+    """Plays the opcodes of a pickle, of any protocol, and gives what they name; loads nothing.
+
+    Iterating gives these pairs, and raises BadPickle where unpickling would fail, or would import
+    what only it can know:
+        "module", name              what unpickling imports
+        "held", name                what a pickle inside of this one names
+        "version", (of, version)    what an object says that it was pickled by
+        "text", string              any string
+    Source: pickletools, and what the Unpickler does where that is silent.
+    """
+
+    def __init__(self, data: Any, depth: int = 0) -> None:
+        self._data = data
+        self._depth = depth
+        self._protocol = 0
+        self._next = 0
+        self._first = self._last = 0  # of the argument
+        self._stack: list[Any] = []  # strings, Named and tuples of them; None for all else
+        self._memo: dict[int, Any] = {}
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give the pairs, in the order of the pickle."""
+        name = ""
+        while name != "STOP":
+            at = self._next
+            try:
+                opcode = _OPCODES[self._data[at]]
+                name = opcode.name
+                self._read_argument(opcode)
+                step: Callable[..., Iterable[Any]] = self._STEPS.get(name, PickleReader._other)
+                found = step(self, opcode)
+            except (LookupError, ValueError, Warning) as fault:
+                raise BadPickle(f"it ends too early, or is damaged, at byte {at}") from fault
+            yield from found
+
+    def _read_argument(self, opcode: _Opcode) -> None:
+        first, size = self._next + 1, opcode.size
+        last = first
+        if size == pickletools.UP_TO_NEWLINE:
+            for _ in range(opcode.lines):
+                last = self._data.find(b"\n", last) + 1 or len(self._data) + 1
+        elif size >= 0:
+            last += size
         else:
-            if name == "TUPLE1" and last[0] and last[0][1:] == ("subimport",):
-                yield "module", last[1]
-            last.append(None)
+            first += _WIDTHS[size]
+            last = first + int.from_bytes(self._data[first - _WIDTHS[size] : first], "little")
+        if last > len(self._data):
+            raise ValueError
+        self._first, self._last = first, last
+        self._next = last
+
+    @property
+    def _bytes(self) -> bytes:
+        argument: bytes = self._data[self._first : self._last]
+        return argument
+
+    @property
+    def _number(self) -> int:
+        return int.from_bytes(self._bytes, "little")
+
+    def _index(self, opcode: _Opcode) -> int:
+        digits = self._bytes
+        if len(digits) > _DIGITS:
+            raise ValueError
+        return int(digits) if opcode.name in ("GET", "PUT") else self._number
+
+    def _pop(self) -> Any:
+        if self._stack[-1] is _MARK:
+            raise ValueError
+        return self._stack.pop()
+
+    def _pop_to_mark(self) -> list[Any]:
+        items = []
+        while self._stack[-1] is not _MARK:
+            items.append(self._stack.pop())
+        self._stack.pop()
+        return items[::-1]
+
+    def _other(self, opcode: _Opcode) -> Iterable[Any]:
+        if opcode.to_mark:
+            self._pop_to_mark()
+        for _ in range(opcode.pops):
+            self._pop()
+        self._stack += [None] * opcode.pushes
+        return ()
+
+    def _proto(self, _: _Opcode) -> Iterable[Any]:
+        self._protocol = self._number
+        if self._protocol > _HIGHEST:
+            raise ValueError
+        return ()
+
+    def _push(self, thing: Any) -> Iterable[Any]:
+        key = self._stack[-1] if self._stack else None
+        self._stack.append(thing)
+        if isinstance(thing, str) and isinstance(key, str) and key in _VERSIONS:
+            return [("version", (_VERSIONS[key], thing))]
+        return ()
+
+    def _mark(self, _: _Opcode) -> Iterable[Any]:
+        self._stack.append(_MARK)
+        return ()
+
+    def _text(self, opcode: _Opcode) -> Iterable[Any]:
+        argument = self._bytes
+        if opcode.name == "UNICODE":
+            text = argument[:-1].decode("raw-unicode-escape")
+        elif opcode.name == "STRING":
+            text = _escape_decode(_unquoted(argument[:-1]))[0].decode("ascii")
+        elif opcode.name.endswith("STRING"):
+            text = argument.decode("ascii")
+        else:
+            text = argument.decode("utf-8", "surrogatepass")
+        return [*self._push(text), ("text", text)]
+
+    def _binary(self, _: _Opcode) -> Iterable[Any]:
+        """Look into bytes that may be a pickle of their own."""
+        self._stack.append(None)
+        first, last = self._first, self._last
+        nested = last - first > 2 and self._data[first] == 0x80 and self._data[last - 1] == ord(".")
+        if not nested or self._depth == _INNERMOST:
+            return ()
+        try:
+            found = list(PickleReader(self._bytes, self._depth + 1))
+        except BadPickle:  # it only looked like one
+            return ()
+        return [("held" if kind == "module" else kind, what) for kind, what in found]
+
+    def _put(self, opcode: _Opcode) -> Iterable[Any]:
+        thing = self._pop()
+        self._stack.append(thing)
+        index = len(self._memo) if opcode.name == "MEMOIZE" else self._index(opcode)
+        self._memo[index] = thing
+        return ()
+
+    def _get(self, opcode: _Opcode) -> Iterable[Any]:
+        return self._push(self._memo[self._index(opcode)])
+
+    def _dup(self, _: _Opcode) -> Iterable[Any]:
+        thing = self._pop()
+        self._stack += [thing, thing]
+        return ()
+
+    def _discard(self, _: _Opcode) -> Iterable[Any]:
+        self._stack.pop()  # a mark, too
+        return ()
+
+    def _tuple(self, opcode: _Opcode) -> Iterable[Any]:
+        items = self._pop_to_mark() if opcode.to_mark else [self._pop() for _ in range(opcode.pops)]
+        self._stack.append(tuple(items if opcode.to_mark else items[::-1]))
+        return ()
+
+    def _global(self, opcode: _Opcode) -> Iterable[Any]:
+        if opcode.to_mark:  # INST
+            self._pop_to_mark()
+        module, name, _ = self._bytes.decode().split("\n")
+        return self._name(module, name)
+
+    def _outside(self, _: _Opcode) -> Iterable[Any]:
+        raise BadPickle("it refers to something that is not in it")
+
+    def _stack_global(self, _: _Opcode) -> Iterable[Any]:
+        name, module = self._pop(), self._pop()
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise BadPickle("it makes up the names of what it imports")
+        return self._name(module, name)
+
+    def _extension(self, _: _Opcode) -> Iterable[Any]:
+        registered = copyreg._inverted_registry.get(self._number)  # type: ignore[attr-defined]
+        if registered is None:
+            raise BadPickle(f"it has the extension code {self._number}, which copyreg knows not")
+        return self._name(*registered)
+
+    def _name(self, module: str, name: str) -> Iterable[Any]:
+        if self._protocol < 3:  # what it may call by its name in Python 2
+            renamed = _compat_pickle.IMPORT_MAPPING.get(module, module)
+            module, name = _compat_pickle.NAME_MAPPING.get((module, name), (renamed, name))
+        self._stack.append(Named(module, name))
+        return [("module", module)]
+
+    def _reduce(self, _: _Opcode) -> Iterable[Any]:
+        given, called = self._pop(), self._pop()
+        self._stack.append(None)
+        imports = isinstance(called, Named) and called in _IMPORTERS
+        if imports and isinstance(given, tuple) and given and isinstance(given[0], str):
+            return [("module", given[0])]
+        return ()
+
+    _STEPS: dict[str, Callable[..., Iterable[Any]]] = {  # noqa: RUF012
+        **dict.fromkeys(["STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE"], _text),
+        **dict.fromkeys(["SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"], _text),
+        **dict.fromkeys(["SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"], _binary),
+        **dict.fromkeys(["PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"], _put),
+        **dict.fromkeys(["GET", "BINGET", "LONG_BINGET"], _get),
+        **dict.fromkeys(["EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"], _tuple),
+        **dict.fromkeys(["GLOBAL", "INST"], _global),
+        **dict.fromkeys(["EXT1", "EXT2", "EXT4"], _extension),
+        **dict.fromkeys(["PERSID", "BINPERSID", "NEXT_BUFFER"], _outside),
+        "STACK_GLOBAL": _stack_global,
+        "REDUCE": _reduce,
+        "PROTO": _proto,
+        "MARK": _mark,
+        "POP": _discard,
+        "DUP": _dup,
+    }
+
+
+def _unquoted(text: bytes) -> bytes:
+    if len(text) < 2 or text[:1] != text[-1:] or text[:1] not in (b"'", b'"'):
+        raise ValueError
+    return text[1:-1]
 
 
 # --- What the function needs --------------------------------------------------------------------
 
 
 class Needs:
-    """Follows imports: installed modules are named, local ones copied and looked into in turn."""
+    """Follows imports: installed modules are named, local ones carried and looked into in turn."""
 
-    def __init__(self, request: Json, places: Places, owners: Owners, findings: list[Json]) -> None:
+    def __init__(
+        self, modules: Modules, places: Places, owners: Owners, findings: list[Json]
+    ) -> None:
         self.claims: set[str] = set()
-        self._folder = os.path.join(request["out"], "modules")
+        self._modules = modules
         self._places = places
         self._owners = owners
         self._findings = findings
         self._waiting: deque[Import] = deque()
         self._known: set[str] = set()
-        self._copied: set[str] = set()
-        os.mkdir(self._folder)
+        self._exports: dict[str, list[str]] = {}
 
     def want(self, wanted: Import) -> None:
         """Note an import, to be followed by close()."""
@@ -1048,15 +1449,24 @@ class Needs:
         """Follow the imports until there are no new ones."""
         while self._waiting:
             wanted = self._waiting.popleft()
-            if wanted.name in self._known or is_standard(wanted.name):
+            package, star, _ = wanted.name.partition(".*")
+            if star:
+                names = [f"{package}.{name}" for name in self._exports.get(package, ())]
+                self._waiting.extend(wanted._replace(name=name) for name in names)
+            elif wanted.name in self._known or not all(wanted.name.split(".")):
                 continue
-            if not all(wanted.name.split(".")):  # from … import, above the outermost package
-                continue
-            if not (self._follow(wanted.name) or self._claim(wanted.name)):
-                if wanted.optional:
-                    continue
-                self._findings.append(_unknown(wanted))
-            self._known.add(wanted.name)
+            elif self._find(wanted) or not wanted.optional:
+                self._known.add(wanted.name)
+        self._modules.tell_what_is_left(self._findings)
+
+    def _find(self, wanted: Import) -> bool:
+        """Follow one import; False if there is no such module."""
+        name = wanted.name
+        if self._follow(wanted) or is_standard(name) or self._claim(name):
+            return True
+        if not wanted.optional and name not in self._known and not self._built_elsewhere(name):
+            self._findings.append(_unknown(wanted))
+        return False
 
     def _claim(self, name: str) -> bool:
         """Note an installed module; False if there is no such module."""
@@ -1066,101 +1476,83 @@ class Needs:
         # The runtime brings cloudpickle to every image, whether or not the environment has it.
         return bool(claim) or self._owners.is_namespace(name) or _top(name) == "cloudpickle"
 
-    def _follow(self, name: str) -> bool:
-        """Copy a local module and queue its imports; False if there is no such module."""
-        if _top(name) == "cloudpickle":  # perhaps the one lent to this environment
+    def _follow(self, wanted: Import) -> bool:
+        """Carry a local module and queue its imports; False if there is no such module."""
+        name = wanted.name
+        if _top(name) in ("__main__", "cloudpickle"):  # perhaps the one lent to this environment
             return False
-        specs = list(_specs(name, self._is_local))
-        if not specs:
+        specs = self._specs(name)
+        if not specs or not self._are_local(specs):
             return False
         for above in _above(name):  # importing a module runs the packages that it is in
             self.want(Import(above, name))
-        package = next((spec for spec in specs if _is_package(spec)), None)
-        if package:
-            self._copy_package(package)
-        elif specs[-1].has_location:
-            self.copy_file(name, specs[-1].origin)
+        self._modules.carry_spec(name, specs, needed=not wanted.optional)
         self._scan(specs[-1])
         return True
 
-    def _is_local(self, spec: Any) -> bool:
-        if spec.origin is None or spec.origin == "namespace":  # 3.8 may spell it so
-            return any(map(self._places.is_local, _folders(spec)))
-        return bool(spec.has_location) and self._places.is_local(spec.origin)
+    def _are_local(self, specs: list[Any]) -> bool:
+        """Say whether a module is the user's own, and so are the packages that it is in.
 
-    def copy_file(self, name: str, file: str) -> None:
-        """Copy a module's file to its place below modules/."""
-        self._copy(file, os.path.join(self._folder, *_module_path(name, file).split("/")))
+        What lies among the installed modules, and is brought by no distribution, is so, too.
+        """
+        for spec in specs:
+            paths = [spec.origin] if spec.has_location else _folders(spec)
+            shared = not spec.has_location and spec is not specs[-1]  # a namespace that it is in
+            if not shared and not any(map(self._places.is_local, paths)):
+                if not any(self._is_unclaimed(spec.name, path) for path in paths):
+                    return False
+                self._findings.append(_unclaimed(spec.name, paths[0]))
+        return True
 
-    def _copy_package(self, spec: Any) -> None:
-        """Copy all the files of a package, data too, without caches and hidden folders."""
-        source = os.path.dirname(spec.origin)
-        if source in self._copied:
-            return
-        self._copied.add(source)
-        target = os.path.join(self._folder, *spec.name.split("."))
-        for folder, folders, files in os.walk(source):
-            folders[:] = sorted(f for f in folders if f != "__pycache__" and f[0] != ".")
-            for file in sorted(files):
-                path = os.path.join(folder, file)
-                self._copy_of_package(path, source, target)
+    def _is_unclaimed(self, name: str, path: str) -> bool:
+        brought = self._owners.claim(name) or self._owners.is_namespace(name) or is_standard(name)
+        return not brought and bool(_inside(path, self._places.sites))
 
-    def _copy_of_package(self, path: str, source: str, target: str) -> None:
-        if not _is_text(path):
-            self._findings.append(
-                warning(
-                    "capture.file-name",
-                    path,
-                    f"the name of {path} is not UTF-8, and it is left out",
-                    "give it another name if the function needs it",
-                )
-            )
-        elif not _inside(os.path.realpath(path), [os.path.realpath(source)]):
-            self._findings.append(
-                warning(
-                    "capture.link-out",
-                    path,
-                    f"{path} is a link that leads out of its package, and is left out",
-                    "put the file itself there if the function needs it",
-                )
-            )
-        elif os.path.isfile(path):
-            self._copy(path, os.path.join(target, os.path.relpath(path, source)))
+    def _specs(self, name: str) -> list[Any]:
+        """Find the specs of a module and of the packages above it, outermost first; runs nothing.
 
-    def _copy(self, source: str, target: str) -> None:
-        if os.path.exists(target):
-            return
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        shutil.copyfile(source, target)
-        if source.endswith((".so", ".pyd")):
-            self._findings.append(
-                warning(
-                    "capture.extension-module",
-                    source,
-                    f"{source} is compiled for this machine, and the image may not run it",
-                    "make a wheel of it and install that in the environment",
-                )
-            )
+        Gives none if the module is not there.
+        """
+        path: Any = None
+        found: list[Any] = []
+        for part in [*reversed(list(_above(name))), name]:
+            try:
+                spec = _spec(part, path)
+            except Exception as fault:  # of a finder that is not Python's own
+                self._known.add(name)
+                self._findings.append(_finder_failed(part, fault))
+                return []
+            if spec is None:
+                return []
+            found.append(spec)
+            path = _folders(spec)
+        return found
+
+    def _built_elsewhere(self, name: str) -> bool:
+        """Look for an extension module that was built for another Python than this one."""
+        package, _, last = name.rpartition(".")
+        specs = self._specs(package) if package else []
+        for folder in _folders(specs[-1]) if specs else [] if package else sys.path:
+            with suppress(OSError):
+                for file in sorted(os.listdir(folder or ".")):
+                    if file.startswith(last + ".") and file.endswith(_EXTENSIONS):
+                        self._modules.leave_extension(os.path.join(folder, file), needed=True)
+                        return True
+        return False
 
     def _scan(self, spec: Any) -> None:
-        if not spec.has_location or not spec.origin.endswith(".py"):
+        if not spec.has_location or not spec.origin.endswith((".py", ".pyc")):
             return
         package = spec.name if _is_package(spec) else spec.name.rpartition(".")[0]
-        with open(spec.origin, "rb") as file:
-            source = file.read()
         finder = ImportFinder(spec.name, package)
         try:
-            finder.visit(ast.parse(source))
-        except (SyntaxError, ValueError, RecursionError) as fault:
-            self._findings.append(
-                warning(
-                    "capture.unreadable-module",
-                    spec.origin,
-                    f"what {spec.origin} imports is not known: {said(fault)}",
-                    f"mend it, or remove the import of {spec.name}",
-                )
-            )
+            if spec.origin.endswith(".pyc"):
+                raise ValueError("it is there as byte code only")
+            finder.visit(ast.parse(read_source(spec)))
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as fault:
+            self._findings.append(_unreadable_module(spec, fault))
         self._waiting.extend(finder.found)
+        self._exports[spec.name] = finder.exported
 
 
 def _unknown(wanted: Import) -> Json:
@@ -1172,29 +1564,61 @@ def _unknown(wanted: Import) -> Json:
     )
 
 
-def _specs(name: str, fits: Callable[[Any], bool]) -> Iterator[Any]:
-    """Find the specs of a module and of the packages above it, outermost first; runs nothing.
+def _unclaimed(name: str, path: str) -> Json:
+    return warning(
+        "capture.unclaimed-module",
+        name,
+        f"no installed distribution brings {path}, so it is carried as one of your own modules",
+        "install what brings it with pip or conda, if it is not yours",
+    )
 
-    Gives nothing if the module is not there, or a spec does not fit.
-    """
-    path: Any = None
-    found = []
-    for part in [*reversed(list(_above(name))), name]:
-        spec = _spec(part, path)
-        if spec is None or not fits(spec):
-            return
-        found.append(spec)
-        path = spec.submodule_search_locations or []
-    yield from found
+
+def _unreadable_module(spec: Any, fault: BaseException) -> Json:
+    return warning(
+        "capture.unreadable-module",
+        spec.origin,
+        f"what {spec.origin} imports is not known: {said(fault)}",
+        f"mend it, or remove the import of {spec.name}",
+    )
+
+
+def _finder_failed(name: str, fault: Exception) -> Json:
+    return warning(
+        "capture.finder-failed",
+        name,
+        f"where {name} lies cannot be told, for the import system raised {said(fault)}",
+        f"see that `import {name}` works, or remove it",
+    )
 
 
 def _spec(name: str, path: Any) -> Any:
     loaded = getattr(sys.modules.get(name), "__spec__", None)
-    if loaded is not None:
+    if isinstance(loaded, importlib.machinery.ModuleSpec):
         return loaded
-    finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
-    specs = (find(name, path) for find in finders if find is not None)
-    return next((spec for spec in specs if spec is not None), None)
+    with _stand_in(name.rpartition(".")[0], path):
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            spec = find(name, path) if find else None
+            if spec is not None:
+                if spec.submodule_search_locations is not None:  # a namespace's would look again
+                    spec.submodule_search_locations = _folders(spec)
+                return spec
+    return None
+
+
+@contextmanager
+def _stand_in(package: str, path: Any) -> Iterator[None]:
+    """Let a package seem to be loaded: what looks for a namespace (PEP 420) in it asks for it."""
+    if not package or package in sys.modules:
+        yield
+        return
+    module: Any = types.ModuleType(package)
+    module.__path__ = path
+    sys.modules[package] = module
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def _is_package(spec: Any) -> bool:
@@ -1206,14 +1630,28 @@ def _folders(spec: Any) -> list[str]:
     return list(spec.submodule_search_locations or [])
 
 
+def read_source(spec: Any) -> bytes:
+    """Read the source of a module, which may be in a zip file."""
+    if hasattr(spec.loader, "archive"):
+        data: bytes = spec.loader.get_data(spec.origin)
+        return data
+    with open(spec.origin, "rb") as file:
+        return file.read()
+
+
 class ImportFinder(ast.NodeVisitor):
-    """Finds the imports of a module, in all branches but those for type checkers."""
+    """Finds the imports of a module, in all branches but those for type checkers.
+
+    ``from a import *`` is found as ``a.*``; ``exported`` are the names in the module's __all__.
+    """
 
     def __init__(self, module: str, package: str) -> None:
         self.found: list[Import] = []
+        self.exported: list[str] = []
         self._module = module
         self._package = package
         self._optional = False
+        self._importers = set(_IMPORTS)
 
     def visit_Import(self, node: ast.Import) -> None:
         """Note ``import a.b``."""
@@ -1225,71 +1663,410 @@ class ImportFinder(ast.NodeVisitor):
         base = _absolute(node.module or "", node.level, self._package)
         self._add(base)
         for alias in node.names:
-            if alias.name != "*":
-                self._add(base + "." + alias.name, optional=True)
+            self._add(base + "." + alias.name, optional=True)
+            if base == "importlib" and alias.name in _IMPORTS:
+                self._importers.add(alias.asname or alias.name)
 
     def visit_Call(self, node: ast.Call) -> None:
-        """Note ``importlib.import_module("a.b")``."""
-        name = getattr(node.func, "attr", getattr(node.func, "id", None))
-        first = node.args[0] if node.args else None
-        literal = getattr(first, "value", None)
-        if name in ("import_module", "__import__") and isinstance(literal, str):
-            self._add(_absolute(literal.lstrip("."), _dots(literal), self._package))
+        """Note ``importlib.import_module("a.b")``, and ``import_module(".b", package="a")``."""
+        given = [*node.args, *(keyword.value for keyword in node.keywords)]
+        name = getattr(given[0], "value", None) if given else None
+        if _name_of(node.func) in self._importers and isinstance(name, str):
+            self._add(_resolved(name, self._package_meant(given[1:])))
         self.generic_visit(node)
 
+    def _package_meant(self, given: list[ast.expr]) -> str:
+        literal = getattr(given[0], "value", None) if given else None
+        if isinstance(literal, str):
+            return literal
+        return self._module if given and _name_of(given[0]) == "__name__" else self._package
+
+    def visit_Assign(self, node: Any) -> None:
+        """Note the names in ``__all__``."""
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if "__all__" in map(_name_of, targets) and node.value:
+            values = (getattr(part, "value", None) for part in ast.walk(node.value))
+            self.exported += [value for value in values if isinstance(value, str)]
+        self.generic_visit(node)
+
+    visit_AnnAssign = visit_AugAssign = visit_Assign  # noqa: N815
+
     def visit_If(self, node: ast.If) -> None:
-        """Leave out ``if TYPE_CHECKING:``."""
-        test = getattr(node.test, "attr", getattr(node.test, "id", None))
-        run = [] if test == "TYPE_CHECKING" else [node.test, *node.body]
-        for part in [*run, *node.orelse]:
+        """Leave out ``if TYPE_CHECKING:``, and what else stands by ``if not TYPE_CHECKING:``."""
+        negated = isinstance(node.test, ast.UnaryOp) and isinstance(node.test.op, ast.Not)
+        test = node.test.operand if isinstance(node.test, ast.UnaryOp) else node.test
+        skipped = _name_of(test) == "TYPE_CHECKING"
+        for part in [node.test, *([] if skipped and not negated else node.body)]:
+            self.visit(part)
+        for part in [] if skipped and negated else node.orelse:
             self.visit(part)
 
-    def visit_Try(self, node: ast.Try) -> None:
+    def visit_Try(self, node: Any) -> None:
         """Know that an import may fail where its ImportError is caught."""
-        before = self._optional
-        self._optional = before or any(map(_catches_import_error, node.handlers))
-        for statement in (*node.body, *node.handlers):
-            self.visit(statement)
-        self._optional = before
+        caught = any(handler.type is None or _catches(handler.type) for handler in node.handlers)
+        self._visit_guarded([*node.body, *node.handlers], caught)
         for statement in (*node.orelse, *node.finalbody):
             self.visit(statement)
+
+    visit_TryStar = visit_Try  # noqa: N815
+
+    def visit_With(self, node: ast.With) -> None:
+        """Know that an import may fail under contextlib's ``suppress(ImportError)``."""
+        calls = [item.context_expr for item in node.items]
+        caught = any(_name_of(getattr(c, "func", c)) == "suppress" and _catches(c) for c in calls)
+        for call in calls:
+            self.visit(call)
+        self._visit_guarded(node.body, caught)
+
+    def _visit_guarded(self, statements: Iterable[ast.AST], caught: bool) -> None:
+        before = self._optional
+        self._optional = before or caught
+        for statement in statements:
+            self.visit(statement)
+        self._optional = before
 
     def _add(self, name: str, optional: bool = False) -> None:
         self.found.append(Import(name, self._module, optional or self._optional))
 
 
-def _catches_import_error(handler: ast.ExceptHandler) -> bool:
-    if handler.type is None:
-        return True
-    names = {getattr(node, "id", None) for node in ast.walk(handler.type)}
-    return bool(names & {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
+def _name_of(node: ast.AST) -> Any:
+    """Give the last part of a dotted name, None if the node is none."""
+    return getattr(node, "attr", getattr(node, "id", None))
+
+
+def _catches(node: ast.AST) -> bool:
+    names = set(map(_name_of, ast.walk(node)))
+    return bool(names & {*_IMPORT_ERRORS, "Exception", "BaseException"})
+
+
+# --- The local modules --------------------------------------------------------------------------
+
+_EXTENSIONS = (".so", ".pyd", ".dylib", ".dll")
+_TAG = re.compile(r"\.((?:cpython|pypy|cp|pp)\d[^.]*)\.(?:so|pyd)$")  # of PEP 3149
+_ELF_X86_64 = re.compile(rb"\x7fELF\x02\x01.{12}\x3e\x00", re.DOTALL)
+
+
+class Modules:
+    """The folder modules/: copies of the user's own files, each where its import name puts it.
+
+    ``carried`` gives the file that lies at each place.
+    """
+
+    def __init__(self, out: str, findings: list[Json], carried: dict[str, str]) -> None:
+        self.carried = carried
+        self._folder = os.path.join(out, "modules")
+        self._findings = findings
+        self._left: dict[str, Json] = {}  # findings of files that were left behind
+        self._packages: set[str] = set()
+        os.makedirs(self._folder, exist_ok=True)
+
+    def carry_spec(self, name: str, specs: list[Any], needed: bool) -> None:
+        """Carry a module, and all the files of the outermost package that it is in.
+
+        ``specs`` are those of the packages that it is in and its own.
+        """
+        package = next((spec for spec in specs if _is_package(spec)), None)
+        if package and package.origin not in self._packages:
+            self._packages.add(package.origin)
+            self._carry_package(package)
+        spec = specs[-1]
+        if spec.has_location:
+            self.carry_module(name, spec.origin, spec.loader)
+            if needed and spec.origin in self._left:
+                self.leave_extension(spec.origin, needed)
+
+    def carry_module(self, name: str, file: str, loader: Any = None) -> None:
+        """Carry a module's file to its place."""
+        self._carry(file, _module_path(name, file), loader)
+
+    def carry_file(self, path: str) -> bool:
+        """Carry a file that is read; False if it stands in no relation to a local module.
+
+        Found by way of a module's __file__, it is found in the image in the same way.
+        """
+        places = [place for _, place in self.places_of(path)]
+        if any(part.startswith(".") for place in places for part in place.split("/")):
+            return False
+        for place in places:
+            self._carry(path, place)
+        return bool(places)
+
+    def places_of(self, path: str) -> list[Any]:
+        """Give the places that correspond to a path, by the folders of the modules carried."""
+        files = ((file, place) for place, file in self.carried.items() if file.endswith(".py"))
+        return corresponding(path, files)
+
+    def _carry_package(self, spec: Any) -> None:
+        """Carry all the files of a package, data too, without caches and hidden folders."""
+        source, target = os.path.dirname(spec.origin), spec.name.replace(".", "/")
+        archive = getattr(spec.loader, "archive", None)
+        for path in _files_of_archive(archive, source) if archive else _files_of_folder(source):
+            place = f"{target}/{_slashed(os.path.relpath(path, source))}"
+            if not _is_text(path):
+                self._left[path] = _odd_name(path)
+            elif not archive and not is_below(os.path.realpath(path), os.path.realpath(source)):
+                self._left[path] = _link_out(path)
+            elif archive or os.path.isfile(path):
+                self._carry(path, place, spec.loader)
+
+    def _carry(self, source: str, place: str, loader: Any = None) -> None:
+        if source.endswith(_EXTENSIONS) and not fits_image(source):
+            self._left.setdefault(source, _unfit(source, needed=False))
+            return
+        known = self.carried.setdefault(place, source)
+        target = os.path.join(self._folder, *place.split("/"))
+        if known != source and not _are_same(known, source):
+            self._findings.append(_two_files(place, known, source))
+        elif not os.path.exists(target):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            if hasattr(loader, "archive"):
+                with open(target, "wb") as file:
+                    file.write(loader.get_data(source))
+            else:
+                shutil.copyfile(source, target)
+            if source.endswith(_EXTENSIONS):
+                self._findings.append(_compiled(source))
+            self._left.pop(source, None)
+
+    def leave_extension(self, path: str, needed: bool) -> None:
+        """Tell, in the end, that an extension module cannot be carried."""
+        self._left[path] = _unfit(path, needed)
+
+    def tell_what_is_left(self, findings: list[Json]) -> None:
+        """Tell of the files that were left behind."""
+        findings += self._left.values()
+        self._left.clear()
+
+
+def fits_image(path: str) -> bool:
+    """Say whether a compiled file can be loaded on linux-64 by this very version of Python."""
+    tag = _TAG.search(path)
+    with open(path, "rb") as file:
+        fits = _ELF_X86_64.match(file.read(20))
+    here = "cpython-{}{}-x86_64-linux-gnu".format(*sys.version_info)
+    return bool(fits) and (tag is None or tag.group(1) == here)
+
+
+def corresponding(path: str, files: Iterable[tuple[str, str]]) -> list[Any]:
+    """Give the innermost folders that a path is in, and what corresponds to it below modules/.
+
+    ``files`` are those of modules, with their places there.
+    """
+    folders = set()
+    for file, place in files:
+        stem = file[: -len(place)] if _slashed(file).endswith("/" + place) else None
+        folders.add((stem[:-1], "") if stem else (os.path.dirname(file), os.path.dirname(place)))
+    found = [
+        (f, f"{p}/{_slashed(os.path.relpath(path, f))}") for f, p in folders if is_below(path, f)
+    ]
+    return sorted(((f, p.lstrip("/")) for f, p in found), key=lambda pair: -len(pair[0]))
+
+
+def _files_of_folder(source: str) -> Iterator[str]:
+    for folder, folders, files in os.walk(source):
+        folders[:] = sorted(f for f in folders if f != "__pycache__" and f[0] != ".")
+        yield from (os.path.join(folder, file) for file in sorted(files))
+
+
+def _files_of_archive(archive: str, source: str) -> Iterator[str]:
+    with zipfile.ZipFile(archive) as opened:
+        paths = [os.path.join(archive, name) for name in sorted(opened.namelist())]
+    hidden = (".", "__pycache__")
+    for path in paths:
+        parts = os.path.relpath(path, source).split(os.sep)
+        if not path.endswith(os.sep) and not any(part.startswith(hidden) for part in parts):
+            yield path
+
+
+def _are_same(one: str, other: str) -> bool:
+    return all(map(os.path.isfile, (one, other))) and filecmp.cmp(one, other, shallow=False)
+
+
+def _two_files(place: str, one: str, other: str) -> Json:
+    return error(
+        "capture.two-files",
+        place,
+        f"{one} and {other} would both be modules/{place} in the image, and they differ",
+        "give one of them another name, or put it into a package",
+    )
+
+
+def _compiled(path: str) -> Json:
+    return warning(
+        "capture.extension-module",
+        path,
+        f"{path} is compiled on this machine, and the image may lack libraries that it needs",
+        "make a wheel of it and install that in the environment",
+    )
+
+
+def _unfit(path: str, needed: bool) -> Json:
+    what = "{} is not compiled for Python {}.{} on linux-64".format(path, *sys.version_info)
+    if needed:
+        return error(
+            "missing.extension-module",
+            path,
+            f"{what}, and the function imports it",
+            "publish a wheel of it for linux-64 (a manylinux wheel) and install that instead",
+        )
+    return warning(
+        "capture.extension-module",
+        path,
+        f"{what}, and is left out",
+        "make a wheel of it for linux-64, if the function needs it",
+    )
+
+
+def _odd_name(path: str) -> Json:
+    return warning(
+        "capture.file-name",
+        path,
+        f"the name of {path} is not UTF-8, and it is left out",
+        "give it another name if the function needs it",
+    )
+
+
+def _link_out(path: str) -> Json:
+    return warning(
+        "capture.link-out",
+        path,
+        f"{path} is a link that leads out of its package, and is left out",
+        "put the file itself there if the function needs it",
+    )
+
+
+# --- The pickle in a fresh process ----------------------------------------------------------------
+
+
+def unpickle(request: Json) -> Callable[[Any], Any]:
+    """Load the function as its container will; local files lie where they are here, though."""
+    path = os.path.join(request["captured"], _PICKLE_HERE)
+    if not os.path.exists(path):
+        path = os.path.join(request["captured"], PICKLE)
+    try:
+        with users_code(), open(path, "rb") as file:
+            function: Callable[[Any], Any] = pickle.load(file)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:
+        print_traceback(failure)
+        raise Stop(_not_loadable(request, failure)) from None
+    return function
+
+
+class Imports:
+    """Hears what the user's own code imports: what others have loaded before, too."""
+
+    def __init__(self, owners: Owners) -> None:
+        self.found: dict[Import, None] = {}
+        self._owners = owners
+        self._import, self._import_module = builtins.__import__, importlib.import_module
+        builtins.__import__ = self._hear
+        importlib.import_module = self._hear_module
+
+    def _hear(
+        self,
+        name: str,
+        globals: Any = None,  # noqa: A002
+        locals: Any = None,  # noqa: A002
+        fromlist: Any = (),
+        level: int = 0,
+    ) -> Any:
+        module = self._import(name, globals, locals, fromlist, level)
+        package = (globals or {}).get("__package__")
+        self._note(sys._getframe(1), "." * level + name, package, fromlist or ())
+        return module
+
+    def _hear_module(self, name: str, package: str | None = None) -> Any:
+        module = self._import_module(name, package)
+        self._note(sys._getframe(1), name, package, ())
+        return module
+
+    def _note(self, frame: Any, name: str, package: str | None, parts: Iterable[str]) -> None:
+        by = frame.f_globals.get("__name__") or ""
+        if is_standard(by) or _top(by) in ("cloudpickle", _BATCH) or self._owners.claim(by):
+            return
+        base = _resolved(name, package or "")
+        for one in (base, *(f"{base}.{part}" for part in parts)):
+            if one in sys.modules:
+                self.found[Import(one, by, True)] = None
+
+
+def local_modules(places: Places) -> Iterator[Import]:
+    """Give the local modules that are loaded."""
+    for name, module in _loaded():
+        file = getattr(module, "__file__", None)
+        if name not in ("__main__", _BATCH) and isinstance(file, str) and places.is_local(file):
+            yield Import(name, "a call", True)
+
+
+def carry_files_read(
+    request: Json, modules: Modules, watch: Watch, places: Places
+) -> Iterator[Json]:
+    """Carry the files that were read, and tell of those that the image will not have."""
+    for path, relative in sorted(watch.files(places, request).items()):
+        if "__pycache__" in path or path in sys.path:
+            continue
+        if relative:
+            yield _local_path(path, f"the function reads {path} by a path from the working folder")
+        elif not modules.carry_file(path) and is_below(path, request["project"]):
+            yield _local_path(path, f"the function reads {path}")
+
+
+def _local_path(path: str, what: str) -> Json:
+    return warning(
+        "capture.local-path",
+        path,
+        f"{what}, which the image will not have",
+        "find it by way of Path(__file__).parent, in or below the folder of a module that goes"
+        " along; or read it when the module is loaded, and keep what was in it",
+    )
+
+
+def _not_loadable(request: Json, failure: BaseException) -> Json:
+    return error(
+        "capture.not-loadable",
+        request["text"],
+        f"{request['attribute']} can be pickled, but a fresh process that loads it raises"
+        f" {said(failure)}{_place(failure)}",
+        "import what it uses from a file; what is put together while the target is loaded, as a"
+        " module made by hand, is not there in the image",
+    )
+
+
+def _answers_no_more(request: Json, fault: Json) -> Json:
+    return error(
+        "verify.pickle-differs",
+        request["text"],
+        f"loaded from its pickle in a fresh process the function fails: {fault['message']}",
+        "let it use only its own globals and what it imports: what loading its file changes"
+        " elsewhere (other modules, the process) is not so in the image",
+    )
+
+
+def _bad_pickle(request: Json, fault: BadPickle) -> Json:
+    return error(
+        "capture.bad-pickle",
+        request["text"],
+        f"what {request['attribute']} needs cannot be read from its pickle: {fault}",
+        "see which of its objects makes its own pickle (__reduce__), and let it name plain"
+        " modules and classes",
+    )
 
 
 # --- Samples ------------------------------------------------------------------------------------
 
 
-def answer_samples(request: Json, function: Any, findings: list[Json]) -> Any:
-    """Call the function on the samples: its answers, or None, and what it imported meanwhile."""
-    samples = request["samples"]
-    if samples is None:
-        return None, []
+def asker_of(request: Json, function: Any, findings: list[Json]) -> Any:
+    """Give an Asker of the function; None without samples, or without numpy."""
+    if request["samples"] is None:
+        return None
     try:
         importlib.import_module("numpy")  # the batch needs it, the function perhaps does not
     except Exception as failure:
         findings.append(_no_numpy(failure))
-        return None, []
-    ask = Asker(request, function)
-    before = set(sys.modules)
-    single = [
-        ask([sample], f"sample {number} of {len(samples)}")
-        for number, sample in enumerate(samples, 1)
-    ]
-    together = ask(samples, f"{len(samples)} samples as one batch")
-    findings.extend(ask.findings)
-    called = [Import(name, "a call", True) for name in sorted(set(sys.modules) - before)]
-    if ask.findings:
-        return None, called
-    return {"batch": together, "single": [answer for (answer,) in single]}, called
+        return None
+    return Asker(request, function)
 
 
 def _no_numpy(failure: Exception) -> Json:
@@ -1309,9 +2086,21 @@ class Asker:
         self.findings: list[Json] = []
         self._request = request
         self._function = function
-        self._batch = _import_file("_imagesmith_batch", request["batch"])
+        self._batch = _import_file(_BATCH, request["batch"])
 
-    def __call__(self, values: list[Any], what: str) -> list[str]:
+    def answers(self) -> Any:
+        """Answer the samples, one by one and as one batch; None if that fails."""
+        samples = self._request["samples"]
+        single = [
+            self._ask([sample], f"sample {number} of {len(samples)}")
+            for number, sample in enumerate(samples, 1)
+        ]
+        together = self._ask(samples, f"{len(samples)} samples as one batch")
+        if self.findings:
+            return None
+        return {"batch": together, "single": [answer for (answer,) in single]}
+
+    def _ask(self, values: list[Any], what: str) -> list[str]:
         """Give the answers to these inputs, an empty list if there is a finding."""
         label = self._request["input_type"]
         inputs = self._batch.batch_of(

@@ -12,9 +12,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, replace
+import sys
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from imagesmith.capture.agent import BadPickle, is_standard, read_pickle
 from imagesmith.capture.environment import Environment
 from imagesmith.findings import Finding, ImagesmithError, error, stop_on_errors
 from imagesmith.names import check_input_type, check_name, check_strings
@@ -29,7 +32,7 @@ MODULES = "modules"
 _CAPTURE = "capture.json"
 _ENVIRONMENT = "environment.json"
 _SAMPLES = "samples.json"
-_FORMAT = 2
+_FORMAT = 3
 _VERSION_DIGITS = 12
 
 
@@ -73,7 +76,8 @@ class Capture:
 
     ``input_type`` is one of Clipper's five, ``strings`` is "str" or "bytes" (what a string arrives
     as), ``python`` and ``cloudpickle`` are versions, ``modules`` the import names of the needed
-    modules that are installed rather than local. ``folder`` is the bundle, ``files`` gives the
+    modules that are installed rather than local, ``recorded`` the versions of distributions that
+    objects in the pickle say they were pickled by. ``folder`` is the bundle, ``files`` gives the
     digest of its func.pkl and of each file in modules/ by their path in it.
     """
 
@@ -90,6 +94,7 @@ class Capture:
     files: Mapping[str, str]
     folder: Path
     digest: str
+    recorded: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def python_minor(self) -> str:
@@ -107,6 +112,7 @@ def seal(
     strings: str,
     cloudpickle: str,
     modules: tuple[str, ...],
+    recorded: Mapping[str, str],
     environment: Environment,
     samples: Samples | None,
 ) -> Capture:
@@ -125,6 +131,7 @@ def seal(
         python=environment.python,
         cloudpickle=cloudpickle,
         modules=modules,
+        recorded=recorded,
         environment=environment,
         samples=samples,
         files=files,
@@ -199,6 +206,7 @@ def documents(capture: Capture) -> dict[str, Any]:
         "strings": capture.strings,
         "cloudpickle": capture.cloudpickle,
         "modules": list(capture.modules),
+        "recorded": dict(capture.recorded),
         "files": dict(capture.files),
     }
     always = {_CAPTURE: described, _ENVIRONMENT: capture.environment.as_json()}
@@ -206,7 +214,35 @@ def documents(capture: Capture) -> dict[str, Any]:
 
 
 def read(folder: Path) -> Capture:
-    """Read a bundle; nothing is unpickled.
+    """Read a bundle that may come from anywhere; nothing is unpickled.
+
+    Raises ImagesmithError as ``kept`` does, and capture.bad-pickle where func.pkl is no whole
+    pickle, or names modules that the capture does not list.
+    """
+    capture = kept(folder)
+    try:
+        named = {what for kind, what in read_pickle(str(folder / FUNCTION)) if kind == "module"}
+    except BadPickle as fault:
+        raise ImagesmithError(_bad_pickle(folder, str(fault))) from fault
+    if unlisted := sorted(module for module in named if not _is_listed(module, capture)):
+        reason = f"it names modules that the capture does not list: {', '.join(unlisted)}"
+        raise ImagesmithError(_bad_pickle(folder, reason))
+    return capture
+
+
+def _is_listed(module: str, capture: Capture) -> bool:
+    """Say whether a capture knows of a module; which are of the standard library is its Python's
+    affair, and told only if that is ours.
+    """
+    top = module.partition(".")[0]
+    local = (PurePosixPath(file).parts[1] for file in capture.files if file != FUNCTION)
+    listed = {"cloudpickle", *(name.partition(".")[0] for name in (*capture.modules, *local))}
+    ours = "{}.{}".format(*sys.version_info)
+    return top in listed or is_standard(top) or capture.python_minor != ours
+
+
+def kept(folder: Path) -> Capture:
+    """Read a bundle that imagesmith keeps itself.
 
     Raises ImagesmithError: capture.not-a-bundle, and capture.damaged where func.pkl or modules/
     are not what capture.json says.
@@ -225,6 +261,7 @@ def read(folder: Path) -> Capture:
             strings=described["strings"],
             cloudpickle=described["cloudpickle"],
             modules=tuple(described["modules"]),
+            recorded=dict(described["recorded"]),
             environment=Environment.from_json(json.loads((folder / _ENVIRONMENT).read_bytes())),
             samples=_read_samples(folder / _SAMPLES),
         )
@@ -245,7 +282,8 @@ def _read_samples(path: Path) -> Samples | None:
 def _check_texts(described: Mapping[str, Any]) -> None:
     """Raise ValueError, KeyError or TypeError where a text is missing or is not what it may be."""
     texts = ("name", "version", "target", "input_type", "strings", "cloudpickle")
-    values = [*(described[key] for key in texts), *described["modules"]]
+    recorded = dict(described["recorded"])
+    values = [*(described[key] for key in texts), *described["modules"], *recorded.values()]
     if not all(isinstance(value, str) for value in values):
         raise TypeError("something in it should be a string and is none")
     _, faults = check_input_type(described["input_type"])
@@ -292,6 +330,15 @@ def _not_a_bundle(folder: Path, fault: Exception) -> Finding:
         folder,
         f"{folder} is not a bundle: {fault}",
         "write one with `imagesmith capture TARGET --name N -o BUNDLE`",
+    )
+
+
+def _bad_pickle(folder: Path, reason: str) -> Finding:
+    return error(
+        "capture.bad-pickle",
+        folder / FUNCTION,
+        f"{folder / FUNCTION} is not a function that imagesmith captured: {reason}",
+        "capture it again, with `imagesmith capture TARGET --name N -o BUNDLE`",
     )
 
 

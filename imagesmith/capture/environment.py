@@ -159,6 +159,11 @@ class Environment:
                 found.setdefault(name, set()).add(distribution.name)
         return found
 
+    @property
+    def markers(self) -> dict[str, str]:
+        """What its Python is, as values of PEP 508's environment markers."""
+        return {"python_version": self.minor, "python_full_version": self.python}
+
     def without_tool(self, modules: Iterable[str]) -> Environment:
         """Leave out what is there only because imagesmith is installed in this environment.
 
@@ -168,11 +173,12 @@ class Environment:
         names = {d.name for d in self.distributions}
         if _TOOL not in names:
             return self
-        markers = {"python_version": self.minor, "python_full_version": self.python}
         wanted = {d.name for module in modules for d in self.providers(module)}
         requested = {d.name for d in self.distributions if d.requested and d.name != _TOOL}
-        of_tool = {d.name for d in self.closure({_TOOL}, markers)}
-        others = {d.name for d in self.closure((names - of_tool) | wanted | requested, markers)}
+        of_tool = {d.name for d in self.closure({_TOOL}, self.markers)}
+        others = {
+            d.name for d in self.closure((names - of_tool) | wanted | requested, self.markers)
+        }
         kept = names - (of_tool - others)
         return replace(self, distributions=tuple(d for d in self.distributions if d.name in kept))
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -103,7 +104,8 @@ class _Order:
             "samples": self.inputs,
             "batch": batch.__file__,
             "cloudpickle": _own_cloudpickle(),
-            "pickle_only": False,
+            "task": "capture",
+            "captured": None,
         }
 
     @property
@@ -159,7 +161,7 @@ def _stored(order: _Order, store: Store) -> _Taken | None:
     if record is None or _seen(record["seen"]).state(_environ()) != record["state"]:
         return None
     try:
-        found = bundle.read(store.root / "folders" / _KIND / record["folder"])
+        found = bundle.kept(store.root / "folders" / _KIND / record["folder"])
     except ImagesmithError:  # somebody cleared or changed the store: a new capture mends it
         return None
     findings = tuple(map(Finding.from_dict, record["findings"]))
@@ -167,17 +169,26 @@ def _stored(order: _Order, store: Store) -> _Taken | None:
 
 
 def _fresh(order: _Order, store: Store, progress: Progress) -> _Taken:
-    """Run the agent, and once more to see that it gives the same."""
+    """Run the agent; then side by side ask the pickle, and see that a second one is the same."""
     before = tree(order.target.root)
-    with tempfile.TemporaryDirectory(prefix="imagesmith-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="imagesmith-") as scratch, ThreadPoolExecutor() as side:
         out = Path(scratch, "first")
-        result = _run_agent(order, out, progress, pickle_only=False)
+        result = _run_agent(order, out, "capture")
+        for line in result["log"].splitlines():
+            progress.say("capture", line)
+        unsteady = side.submit(_unsteady, order, out, Path(scratch, "second"))
+        asked = _run_agent(order, Path(scratch, "asked"), "ask", out)
         findings = [*_findings(result), *_conda(order, result["environment"]["kind"])]
         environment, broken = _environment(result)
         findings += broken
         findings += _batch_dependent(order, result["answers"])
-        findings += _unsteady(order, out, Path(scratch, "second"), progress)
-        taken = _seal(order, out, result, environment)
+        findings += [
+            *_findings(asked),
+            *_pickle_differs(order, result["answers"], asked["answers"]),
+        ]
+        findings += unsteady.result()
+        findings = list(dict.fromkeys(findings))
+        taken = _seal(order, out, result, asked, environment)
         kept = _keep(taken, store)
     seen = result["seen"] and _seen(
         {
@@ -203,13 +214,12 @@ def _fresh(order: _Order, store: Store, progress: Progress) -> _Taken:
     return _Taken(kept, tuple(findings), stored=False)
 
 
-def _run_agent(
-    order: _Order, out: Path, progress: Progress, *, pickle_only: bool
-) -> dict[str, Any]:
-    """Run the agent; its result, or ImagesmithError with the errors that it found."""
+def _run_agent(order: _Order, out: Path, task: str, captured: Path | None = None) -> dict[str, Any]:
+    """Run the agent; its result with its log, or ImagesmithError with the errors that it found."""
     out.mkdir()
     request = out.with_suffix(".json")
-    request.write_bytes(canonical({**order.request(out), "pickle_only": pickle_only}))
+    asked = {"task": task, "captured": captured and str(captured)}
+    request.write_bytes(canonical({**order.request(out), **asked}))
     printed = out.with_suffix(".log")
     # A file and no pipe: a process that the target leaves behind would hold a pipe open for ever.
     with printed.open("wb") as file:
@@ -230,10 +240,7 @@ def _run_agent(
     findings = _findings(result)
     if any(finding.severity is Severity.ERROR for finding in findings):
         raise ImagesmithError(*findings, log=log)
-    if not pickle_only:
-        for line in log.splitlines():
-            progress.say("capture", line)
-    return result
+    return {**result, "log": log}
 
 
 def _tail(printed: Path) -> str:
@@ -288,21 +295,67 @@ def _batch_dependent(order: _Order, answers: Mapping[str, Any] | None) -> Iterat
             return
 
 
-def _unsteady(order: _Order, first: Path, second: Path, progress: Progress) -> Iterator[Finding]:
+def _pickle_differs(
+    order: _Order, here: Mapping[str, Any] | None, there: Mapping[str, Any] | None
+) -> Iterator[Finding]:
+    """Find the first sample that the function answers otherwise once it went through its pickle."""
+    pairs = zip(here["single"], there["single"], strict=True) if here and there else ()
+    for number, (mine, pickles) in enumerate(pairs, 1):
+        if not same(mine, pickles, _RTOL):
+            yield warning(
+                "verify.pickle-differs",
+                order.target.text,
+                f"sample {number} is answered {mine!r} by the function, and {pickles!r} by its"
+                " pickle in a fresh process",
+                "let it depend on nothing but its input: no unseeded generator, and nothing that"
+                " loading its file changes elsewhere",
+            )
+            return
+
+
+def _unsteady(order: _Order, first: Path, second: Path) -> list[Finding]:
     """Find whether loading the target once more gives another function."""
-    _run_agent(order, second, progress, pickle_only=True)
-    if sha256_file(first / bundle.FUNCTION) != sha256_file(second / bundle.FUNCTION):
-        yield warning(
+    _run_agent(order, second, "pickle")
+    if sha256_file(first / bundle.FUNCTION) == sha256_file(second / bundle.FUNCTION):
+        return []
+    return [
+        warning(
             "capture.unsteady",
             order.target.text,
             "loading it twice gives two different functions: it fits or draws at import without"
             " a seed",
             "seed it (random_state=0), or load a saved model",
         )
+    ]
 
 
-def _seal(order: _Order, out: Path, result: Mapping[str, Any], environment: Environment) -> Capture:
-    modules = tuple(result["modules"])
+def _needed(
+    captured: Mapping[str, Any], asked: Mapping[str, Any], environment: Environment
+) -> tuple[str, ...]:
+    """Give the needed modules that distributions bring.
+
+    Of what is loaded during a call that is what the others do not require anyway: those are found
+    as their requirements, and so are not pinned to what belongs to the platform of the capture.
+    """
+    direct = {*captured["modules"], *asked["modules"]}
+    names = {d.name for module in direct for d in environment.providers(module)}
+    brought = {d.name for d in environment.closure(names, environment.markers)}
+    called = (
+        module
+        for module in asked["called"]
+        if not brought.issuperset(d.name for d in environment.providers(module))
+    )
+    return tuple(sorted({*direct, *called}))
+
+
+def _seal(
+    order: _Order,
+    out: Path,
+    result: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    environment: Environment,
+) -> Capture:
+    modules = _needed(result, asked, environment)
     return bundle.seal(
         out,
         name="",
@@ -312,6 +365,7 @@ def _seal(order: _Order, out: Path, result: Mapping[str, Any], environment: Envi
         strings=order.strings,
         cloudpickle=result["cloudpickle"],
         modules=modules,
+        recorded=result["recorded"],
         environment=environment.without_tool(modules),
         samples=_answered(order.inputs, result["answers"]),
     )
@@ -330,7 +384,7 @@ def _keep(taken: Capture, store: Store) -> Capture:
     keep = partial(store.folder, _KIND, key, partial(bundle.fill, taken))
     folder = keep()
     try:
-        bundle.read(folder)
+        bundle.kept(folder)
     except ImagesmithError:  # one that was kept before, and has been changed since
         shutil.rmtree(folder)
         folder = keep()
