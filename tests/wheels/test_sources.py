@@ -136,6 +136,9 @@ def test_the_version_is_that_of_the_last_tag_and_what_came_since(repository, sto
     assert take(repository, "v1.2.3", store).scm_version == "1.2.3"
     later = repository.commit(a="1")
     assert take(repository, "main", store).scm_version == f"1.2.4.dev1+g{later[:7]}"
+    repository.git("tag", "2.0rc1")
+    later = repository.commit(a="2")
+    assert take(repository, "main", store).scm_version == f"2.0rc2.dev1+g{later[:7]}"
     assert take(repository, "main", store, scm_version="9.9").scm_version == "9.9"
 
 
