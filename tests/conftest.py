@@ -59,6 +59,14 @@ def base(store):
 
 
 @pytest.fixture(scope="session")
+def toolchain(store):
+    try:
+        return bases.toolchain(store, "3.11", Silent())
+    except ImagesmithError as problem:
+        return cannot_run(f"{problem}\n{problem.log}")
+
+
+@pytest.fixture(scope="session")
 def engine():
     """Give the Docker engine in reach, else one of the tests' own; see engines.Engine."""
     return engines.running_engine() or _service("engine")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imagesmith.wheels.build import BuiltWheel, WheelBuilder
-    from imagesmith.wheels.checkout import checkout
+    from imagesmith.wheels.git import checkout
     from imagesmith.wheels.source import Source, of_folder
 
 __all__ = ["BuiltWheel", "Source", "WheelBuilder", "checkout", "of_folder"]
@@ -16,7 +16,7 @@ _HOMES = {
     "BuiltWheel": "imagesmith.wheels.build",
     "Source": "imagesmith.wheels.source",
     "WheelBuilder": "imagesmith.wheels.build",
-    "checkout": "imagesmith.wheels.checkout",
+    "checkout": "imagesmith.wheels.git",
     "of_folder": "imagesmith.wheels.source",
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,7 @@ from imagesmith.image.wheel import ENVIRONMENT
 from imagesmith.progress import Silent
 from imagesmith.resolve import pylock
 from imagesmith.resolve.indexes import configured
+from imagesmith.resolve.lock import Lock
 from imagesmith.resolve.solver import Question
 from imagesmith.run.runner import Network
 from imagesmith.store import canonical, key_of
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from imagesmith.progress import Progress
-    from imagesmith.resolve.lock import Lock, LockedWheel
+    from imagesmith.resolve.lock import LockedWheel
     from imagesmith.resolve.platform import Target
     from imagesmith.resolve.solver import Solver
     from imagesmith.run.runner import Runner
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 _RECIPE = 1
 _PATIENCE = 3600.0  # seconds for one hook
 _LOGGED = 64 << 10  # characters of a build's log that are kept, its last
+_KILLED = 128 + signal.SIGKILL
+_KILLED_WHY = "the build was killed; it may need more memory than there is"
 _CREATED = "1970-01-01T00:00:00Z"
 _SETTINGS = {
     "HOME": "/tmp",  # noqa: S108 - the container's own
@@ -146,13 +150,15 @@ class _Build:
         if known is None:
             named = self.system.requires
             answer = self.run("get_requires_for_build_wheel", self.lock(named))
-            known = requirements([*named, *_asked_for(answer)])
+            known = requirements([*named, *_asked_for(answer)], self.builder.target)
             store.remember("build-requires", key, known)
         return tuple(known)
 
     def lock(self, requires: tuple[str, ...]) -> Lock:
         """Lock build requirements for the target, once and for all."""
         builder, store = self.builder, self.builder.store
+        if not requires:  # a backend of its own, in the project
+            return Lock(builder.target, ())
         indexes = configured(builder.index_url, os.environ)
         question = Question(requires, (), builder.target, indexes)
         key = key_of(question.public, builder.solver.identity)
@@ -202,7 +208,8 @@ class _Build:
             container.stop(grace=0)
         if done.status:
             log = done.stderr.decode(errors="replace")[-_LOGGED:]
-            raise ImagesmithError(_failed(self.source, explain(log)), log=log)
+            why = _KILLED_WHY if done.status == _KILLED else explain(log)
+            raise ImagesmithError(_failed(self.source, why), log=log)
         return done.stdout
 
     def image(self, lock: Lock) -> oci.Image:
@@ -240,7 +247,8 @@ class _Build:
         folder = self.source.subdirectory and f"{self.source.subdirectory}/"
         check_path(f"{folder}pyproject.toml")
         with opened(place, self.source.filename) as tree:
-            return build_system(tree.read(f"{folder}pyproject.toml")), tree.tar()
+            pyproject = tree.read(f"{folder}pyproject.toml")
+            return build_system(pyproject, self.builder.target), tree.tar()
 
 
 def _asked_for(answer: bytes) -> Iterable[object]:

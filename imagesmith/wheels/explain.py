@@ -9,57 +9,53 @@ BY_HAND = (
     " (pip wheel --no-deps) and name its folder with PIP_FIND_LINKS"
 )
 _SHOWN = 300  # characters of a line
+_LIBRARY = "it needs the C library {}, which is not among those that builds have here"
 # What the line that matters looks like, and what it means to somebody who did not write it.
-_KNOWN: tuple[tuple[str, str], ...] = (
+_KNOWN = (
     (
-        r"fatal error: (?P<what>\S+): No such file or directory",
-        "it needs the C header {what}, which is not among those that builds have here",
+        r"fatal error: (\S+): No such file or directory",
+        "it needs the C header {}, which is not among those that builds have here",
     ),
+    (r"cannot find -l([\w.+-]+)", _LIBRARY),
+    (r"Package '?([\w.+-]+)'? was not found in the pkg-config search path", _LIBRARY),
+    (r"ERROR: Dependency \"([^\"]+)\" not found", _LIBRARY),
     (
-        r"cannot find -l(?P<what>[\w.+-]+)",
-        "it needs the C library {what}, which is not among those that builds have here",
-    ),
-    (
-        r"Package '?(?P<what>[\w.+-]+)'?,? .*not found|Dependency \"(?P<also>[^\"]+)\" not found",
-        "it needs the C library {what}, which is not among those that builds have here",
-    ),
-    (
-        r"Temporary failure in name resolution|Name or service not known|Network is unreachable"
-        r"|Could not resolve host|Failed to resolve",
+        r"(?:name resolution|Name or service not known|Network is unreachable|resolve host"
+        r"|Failed to resolve)()",
         "it wants the network while it is built, and builds have none",
     ),
     (
-        r"can't find Rust compiler|cargo.*(?:not found|No such file)"
-        r"|`cargo` is not|Rust.*not found",
+        r"(?:find Rust compiler|requires Rust|[Cc]argo\b.*not (?:found|installed))()",
         "it is written in Rust, for which builds have no compiler here",
     ),
     (
-        r"(?:command '|Unknown compiler\(s\): \[\[')(?P<what>[\w.+-]+)'.*"
-        r"|No such file or directory: '(?P<also>[\w.+-]+)'"
-        r"|(?P<third>[\w.+-]+): (?:command )?not found",
-        "it needs the program {what}, which builds have not here",
+        r"(?:command '|Unknown compiler\(s\): \[\[')([\w.+-]+)'(?: failed: No such file|\])",
+        "it needs the program {}, which builds have not here",
     ),
+    (r"No such file or directory: '([\w+-]+)'", "it looks for {}, which is not there"),
+    (r"\b([\w.+-]+): (?:command )?not found$", "it needs the program {}, which builds have not"),
     (
-        r"(?:ModuleNotFoundError|BackendUnavailable).*No module named '(?P<what>[\w.]+)'",
-        "it needs {what} to be built and does not say so in its pyproject.toml",
+        r"No module named '([\w.]+)'",
+        "it needs {} to be built, and its pyproject.toml does not say so",
     ),
 )
-_COMPILER = re.compile(r"^\S+:\d+:(\d+:)? (fatal )?error: .+|.*undefined reference to .+")
+# Where the line is not known, but has the form of one that says what went wrong; the first counts
+# of a compiler's, the last of the others.
+_COMPILER = re.compile(r"\S+:\d+:(\d+:)? (fatal )?error: .+|.*undefined reference to .+")
+_TOLD = re.compile(r"[|\s]*([\w.]*(Error|Exception|Exit)\b.*:|.*\b(ERROR|error|fatal):) .*\w.*")
 
 
 def explain(printed: str) -> str:
     """Give why a build failed, in one line: what is known, and the line of its log that tells."""
-    lines = [line.strip() for line in printed.splitlines() if line.strip()]
-    compilers = next((line for line in lines if _COMPILER.match(line)), None)
+    lines = [line.strip() for line in printed.splitlines() if re.search(r"\w", line)]
     for pattern, meaning in _KNOWN:
-        found = next(filter(None, (re.search(pattern, line) for line in lines)), None)
-        if found is None or (compilers and "command" in found[0]):
-            continue
-        what = next((value for value in found.groupdict().values() if value), "")
-        return f"{meaning.format(what=what)} ({_cut(found.string)})"
-    last = lines[-1] if lines else "it printed nothing"
-    return _cut(compilers or last)
+        if found := next(filter(None, (re.search(pattern, line) for line in lines)), None):
+            return f"{meaning.format(found[1])} ({_cut(found.string)})"
+    compilers = [line for line in lines if _COMPILER.fullmatch(line)]
+    told = [line for line in lines if _TOLD.fullmatch(line)]
+    return _cut((compilers[:1] or told[-1:] or lines[-1:] or ["it printed nothing"])[0])
 
 
 def _cut(line: str) -> str:
+    line = line.lstrip("| ")
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"

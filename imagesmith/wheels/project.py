@@ -14,6 +14,8 @@ from imagesmith.image.tar import check_path
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from imagesmith.resolve.platform import Target
+
 
 @dataclass(frozen=True)
 class BuildSystem:
@@ -27,7 +29,7 @@ class BuildSystem:
 _LEGACY = "setuptools.build_meta:__legacy__"
 
 
-def build_system(pyproject: bytes | None) -> BuildSystem:
+def build_system(pyproject: bytes | None, target: Target) -> BuildSystem:
     """Read a pyproject.toml, None where there is none; ValueError where it is not as it must be."""
     try:
         table = tomllib.loads((pyproject or b"").decode()).get("build-system")
@@ -44,11 +46,11 @@ def build_system(pyproject: bytes | None) -> BuildSystem:
     for part in path:
         if part != ".":
             check_path(part.removeprefix("./").rstrip("/"))
-    return BuildSystem(requirements(_texts(table, "requires")), backend, path)
+    return BuildSystem(requirements(_texts(table, "requires"), target), backend, path)
 
 
-def requirements(texts: Iterable[object]) -> tuple[str, ...]:
-    """Give requirements in their canonical form, sorted, each once.
+def requirements(texts: Iterable[object], target: Target) -> tuple[str, ...]:
+    """Give the requirements that hold for the target in their canonical form, sorted, each once.
 
     Raises ValueError for what is none, and for those that name a place: nobody has locked it.
     """
@@ -62,7 +64,9 @@ def requirements(texts: Iterable[object]) -> tuple[str, ...]:
             raise ValueError(f"{str(text)!r} is no requirement of a build (PEP 508)") from bad
         if requirement.url:
             raise ValueError(f"it requires {requirement.name} from a URL, not from an index")
-        found.add(str(requirement))
+        marker, requirement.marker = requirement.marker, None
+        if marker is None or marker.evaluate({**target.markers, "extra": ""}):
+            found.add(str(requirement))
     return tuple(sorted(found))
 
 

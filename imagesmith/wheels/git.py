@@ -186,9 +186,8 @@ class _Git:
             return f"0.1.dev{count}+g{self.must('rev-parse', '--short', 'HEAD').strip()}"
         if found[2] == "0":
             return str(tagged)
-        *head, last = tagged.release
-        bumped = ".".join(map(str, (*head, last if tagged.is_prerelease else last + 1)))
-        return f"{bumped}.dev{found[2]}+{found[3]}"
+        head, last = re.split(r"(?=\d+$)", tagged.public, maxsplit=1)
+        return f"{head}{int(last) + 1}.dev{found[2]}+{found[3]}"
 
     def must(self, *arguments: str) -> str:
         """Run git and give what it prints; ImagesmithError (reach.repository) if it fails."""
