@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesmith.findings import ImagesmithError, error
+from imagesmith.findings import ImagesmithError, error, stop_on_errors
 from imagesmith.resolve import Sources, Wish
 
 if TYPE_CHECKING:
@@ -206,13 +206,18 @@ def _pullable(base: str | None, plan: ImagePlan) -> str | None:
 
 
 def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePlan, Lock]:
-    """Plan a capture's image, and give its lock; the wheels are then in the store."""
+    """Plan a capture's image, and give its lock; what that names is then in the store."""
     from imagesmith.fetch import fetch
+    from imagesmith.image.conda_archive import check
     from imagesmith.image.plan import plan
 
     base = base_for(capture.python_minor, wish.base, shop)
     lock = lock_for(capture, base, wish, shop)
     fetch(lock, shop.store, shop.progress, index_url=wish.sources.index_url)
+    findings = check(lock.packages, shop.store)
+    stop_on_errors(findings)
+    for finding in findings:
+        shop.progress.find(finding)
     return plan(capture, lock, base, runtime_folder(), shop.store, created()), lock
 
 

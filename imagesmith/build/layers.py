@@ -34,8 +34,8 @@ class LayersBuilder:
     def build(self, plan: ImagePlan) -> oci.Image:
         """Make the image; its blobs are then in the store.
 
-        Raises ImagesmithError: build.wheel, build.file, build.bytecode, build.layer (the base's),
-        build.store.
+        Raises ImagesmithError: build.wheel, build.package, build.file, build.bytecode, build.layer
+        (the base's), build.store.
         """
         self.store.sweep()
         with (

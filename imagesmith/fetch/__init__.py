@@ -1,4 +1,4 @@
-"""Fetching: the wheels of a lock come into the store, each proved by its digest."""
+"""Fetching: the wheels and packages of a lock come into the store, each proved by its digest."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""The stage itself: every wheel of a lock that the store has not, several at a time.
+"""The stage itself: every wheel and package of a lock that the store has not, several at a time.
 
-A wheel is in the store whole and with the digest that the lock names, or not at all: so a fetch
-that was cut short, by whatever, goes on with the wheels that are still wanting.
+An artifact is in the store whole and with the digest that the lock names, or not at all: so a fetch
+that was cut short, by whatever, goes on with those that are still wanting.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event
@@ -16,43 +17,51 @@ from urllib.parse import urlsplit
 from imagesmith.fetch import source
 from imagesmith.findings import Finding, error, stop_on_errors
 from imagesmith.resolve.indexes import configured
+from imagesmith.resolve.lock import LockedPackage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import httpx
 
     from imagesmith.progress import Progress
     from imagesmith.resolve.indexes import Indexes
-    from imagesmith.resolve.lock import Lock, LockedWheel
+    from imagesmith.resolve.lock import Artifact, Lock
     from imagesmith.store import Store
 
 _PAUSES = (0.5, 1.5)  # seconds before each further try
 
 
 def fetch(lock: Lock, store: Store, progress: Progress, *, index_url: str | None = None) -> None:
-    """Bring every wheel of a lock into the store, by its digest.
+    """Bring every wheel and conda package of a lock into the store, by its digest.
 
     Credentials are those of ``index_url`` or of the configured indexes, for URLs of their origin,
-    else netrc's. Raises ImagesmithError with what went wrong for each wheel: build.wheel-hash,
-    missing.wheel-gone, reach.index; the other wheels are in the store then. The progress listener
-    is called from several threads.
+    else netrc's. Raises ImagesmithError with what went wrong for each: build.wheel-hash or
+    build.package-hash, missing.wheel-gone or missing.package-gone, reach.index or reach.channel;
+    the others are in the store then. The progress listener is called from several threads.
     """
-    wanted = [wheel for wheel in lock.wheels if not store.has(wheel.digest)]
+    wanted = [artifact for artifact in lock.artifacts if not store.has(artifact.digest)]
     if not wanted:
         return
     indexes = configured(index_url, os.environ)
     with source.client() as http:
-        jobs = [_Job(wheel, _login(wheel, indexes), http, store) for wheel in wanted]
+        jobs = [_Job(artifact, _login(artifact, indexes), http, store) for artifact in wanted]
         fetched = _run(jobs, progress)
-    progress.say("fetch", f"{len(wanted)} wheels, {fetched / 1e6:.0f} MB")
+    progress.say("fetch", f"{_counted(wanted)}, {fetched / 1e6:.0f} MB")
+
+
+def _counted(artifacts: Iterable[Artifact]) -> str:
+    """Say how many there are of each kind."""
+    kinds = Counter(_Words.of(artifact).kind for artifact in artifacts)
+    counted = (f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in sorted(kinds.items()))
+    return " and ".join(counted)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One wheel to bring, and with what."""
+    """One artifact to bring, and with what."""
 
-    wheel: LockedWheel
+    artifact: Artifact
     login: source.Login
     http: httpx.Client
     store: Store
@@ -73,7 +82,7 @@ def _run(jobs: list[_Job], progress: Progress) -> int:
     with ThreadPoolExecutor(source.CONNECTIONS, thread_name_prefix="fetch") as pool:
         try:
             total = _total(jobs, pool)
-            with progress.count("fetch", f"{len(jobs)} wheels", total) as advance:
+            with progress.count("fetch", _counted(job.artifact for job in jobs), total) as advance:
                 futures = [pool.submit(_bring, job, stopping, dead, advance) for job in jobs]
                 outcomes = [future.result() for future in futures]
         except BaseException:
@@ -85,16 +94,16 @@ def _run(jobs: list[_Job], progress: Progress) -> int:
 
 
 def _total(jobs: list[_Job], pool: ThreadPoolExecutor) -> int:
-    """Ask how many bytes there are to bring; a wheel whose size nobody says counts nothing.
+    """Ask how many bytes there are to bring; one whose size nobody says counts nothing.
 
     This is for the progress bar alone: what is wrong with a server, the download itself will tell.
     """
     silent: set[str] = set()
 
     def size(job: _Job) -> int:
-        server = urlsplit(job.wheel.url).netloc
+        server = urlsplit(job.artifact.url).netloc
         try:
-            return 0 if server in silent else source.size(job.http, job.wheel.url, job.login)
+            return 0 if server in silent else source.size(job.http, job.artifact.url, job.login)
         except source.UnreachableError:
             silent.add(server)
             return 0
@@ -105,26 +114,26 @@ def _total(jobs: list[_Job], pool: ThreadPoolExecutor) -> int:
 def _bring(
     job: _Job, stopping: Event, dead: dict[str, Finding], advance: Callable[[int], None]
 ) -> int | Finding:
-    """Bring one wheel: the bytes it has, or what went wrong.
+    """Bring one artifact: the bytes it has, or what went wrong.
 
     ``dead`` holds the servers that did not answer after all tries, so that each is waited for once.
     """
-    server = urlsplit(job.wheel.url).netloc
+    server = urlsplit(job.artifact.url).netloc
     for pause in (*_PAUSES, None):
         if server in dead:
             return dead[server]
         try:
             return _once(job, stopping, advance)
         except source.GoneError as reason:
-            return _gone(job.wheel, reason)
+            return _gone(job.artifact, reason)
         except _WrongHashError as found:
-            return _wrong_hash(job.wheel, str(found))
+            return _wrong_hash(job.artifact, str(found))
         except source.RefusedError as reason:
             if pause is None or not reason.passing:
-                return _refused(job.wheel, reason)
+                return _refused(job.artifact, reason)
         except source.UnreachableError as reason:
             if pause is None or not reason.passing:
-                return dead.setdefault(server, _unreachable(server, reason))
+                return dead.setdefault(server, _unreachable(job.artifact, server, reason))
         if stopping.wait(pause):
             raise _StoppedError
     raise AssertionError("the last try has returned")
@@ -134,7 +143,7 @@ def _once(job: _Job, stopping: Event, advance: Callable[[int], None]) -> int:
     moved = 0
     try:
         with (
-            source.opened(job.http, job.wheel.url, job.login) as pieces,
+            source.opened(job.http, job.artifact.url, job.login) as pieces,
             job.store.writer() as blob,
         ):
             for piece in pieces:
@@ -143,7 +152,7 @@ def _once(job: _Job, stopping: Event, advance: Callable[[int], None]) -> int:
                 blob.write(piece)
                 moved += len(piece)
                 advance(len(piece))
-            if blob.digest != job.wheel.digest:
+            if blob.digest != job.artifact.digest:
                 raise _WrongHashError(blob.digest)
             return blob.size
     except BaseException:
@@ -151,48 +160,70 @@ def _once(job: _Job, stopping: Event, advance: Callable[[int], None]) -> int:
         raise
 
 
-def _login(wheel: LockedWheel, indexes: Indexes) -> source.Login:
-    if wheel.url.startswith("file:"):
+def _login(artifact: Artifact, indexes: Indexes) -> source.Login:
+    if artifact.url.startswith("file:"):
         return None
-    return indexes.credentials(wheel.url, os.environ)
+    return indexes.credentials(artifact.url, os.environ)
 
 
-def _gone(wheel: LockedWheel, reason: Exception) -> Finding:
+@dataclass(frozen=True)
+class _Words:
+    """What an artifact is called, where it comes from, and where a login for that is taken from."""
+
+    kind: str
+    place: str
+    login: str
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> _Words:
+        return _OF_PACKAGES if isinstance(artifact, LockedPackage) else _OF_WHEELS
+
+
+_OF_WHEELS = _Words(
+    "wheel", "index", "put user and password into the index's URL (PIP_INDEX_URL) or into ~/.netrc"
+)
+_OF_PACKAGES = _Words("package", "channel", "put user and password into ~/.netrc")
+
+
+def _gone(artifact: Artifact, reason: Exception) -> Finding:
+    words = _Words.of(artifact)
     return error(
-        "missing.wheel-gone",
-        wheel.url,
-        f"{wheel.filename} is no longer where the lock says: {reason}",
-        "lock again; if it is gone from the index for good, install another version and capture "
-        "again",
+        f"missing.{words.kind}-gone",
+        artifact.url,
+        f"{artifact.filename} is no longer where the lock says: {reason}",
+        f"lock again; if it is gone from the {words.place} for good, install another version and"
+        " capture again",
     )
 
 
-def _wrong_hash(wheel: LockedWheel, found: str) -> Finding:
+def _wrong_hash(artifact: Artifact, found: str) -> Finding:
+    words = _Words.of(artifact)
     return error(
-        "build.wheel-hash",
-        wheel.url,
-        f"{wheel.filename} is not what was locked: expected {wheel.digest}, got {found}",
-        "ask who keeps the index why the file changed; lock again only if that was meant",
+        f"build.{words.kind}-hash",
+        artifact.url,
+        f"{artifact.filename} is not what was locked: expected {artifact.digest}, got {found}",
+        f"ask who keeps the {words.place} why the file changed; lock again only if that was meant",
     )
 
 
-def _refused(wheel: LockedWheel, reason: source.RefusedError) -> Finding:
-    login = reason.status in (401, 403, 407)
+def _refused(artifact: Artifact, reason: source.RefusedError) -> Finding:
+    words = _Words.of(artifact)
     return error(
-        "reach.index",
-        wheel.url,
-        f"the server does not give {wheel.filename}: {reason}",
-        "put user and password into the index's URL (PIP_INDEX_URL) or into ~/.netrc"
-        if login
-        else "try again later, or use another index",
+        f"reach.{words.place}",
+        artifact.url,
+        f"the server does not give {artifact.filename}: {reason}",
+        words.login
+        if reason.status in (401, 403, 407)
+        else f"try again later, or use another {words.place}",
     )
 
 
-def _unreachable(server: str, reason: source.UnreachableError) -> Finding:
+def _unreachable(artifact: Artifact, server: str, reason: source.UnreachableError) -> Finding:
+    words = _Words.of(artifact)
     return error(
-        "reach.index",
+        f"reach.{words.place}",
         server,
-        f"wheels cannot be fetched from {server}: {reason}",
+        f"{words.kind}s cannot be fetched from {server}: {reason}",
         "put your company's certificate into the system's store, or name its file in SSL_CERT_FILE"
         if reason.untrusted
         else "check the network and the proxy, then run again: what was fetched is kept",

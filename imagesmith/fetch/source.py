@@ -1,4 +1,4 @@
-"""Reading a wheel's URL: http, https or file, with patience for what passes by itself."""
+"""Reading an artifact's URL: http, https or file, with patience for what passes by itself."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def client() -> httpx.Client:
             follow_redirects=True,
             timeout=httpx.Timeout(_SILENCE, connect=_CONNECT, pool=None),
             limits=httpx.Limits(max_connections=CONNECTIONS),
-            # A wheel is compressed already, and its digest is that of the file.
+            # A wheel or package is compressed already, and its digest is that of the file.
             headers={"Accept-Encoding": "identity"},
         )
     except (ValueError, ImportError, httpx.InvalidURL) as reason:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BaseCompiler:
-    """Compiles zips of sources (see ``contents.Compiler``) with the Python of a base's one layer.
+    """Compiles zips of sources (see ``sources.Compiler``) with the Python of a base's one layer.
 
     Raises ImagesmithError: build.base-python, build.bytecode, build.layer, build.store.
     """

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Protocol
-from zipfile import ZipFile, ZipInfo
+from typing import TYPE_CHECKING
 
 from imagesmith.findings import Finding, ImagesmithError, error
-from imagesmith.image.plan import FilesLayer, PlannedLayer, PrefixLayer, WheelsLayer
+from imagesmith.image.conda import conda_members
+from imagesmith.image.plan import CondaLayer, FilesLayer, PlannedLayer, PrefixLayer, WheelsLayer
+from imagesmith.image.sources import byte_code
 from imagesmith.image.tar import Member, disk_member, file_member, link_member
 from imagesmith.image.wheel import ENVIRONMENT, Site, archives, check_wheel, wheel_members
-from imagesmith.store import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+    from imagesmith.image.sources import Compiler
     from imagesmith.resolve.lock import LockedWheel
     from imagesmith.store import Store
-
-
-class Compiler(Protocol):
-    """Gives the byte code of a zip of sources: a zip of .pyc files by the same paths."""
-
-    def __call__(self, sources: Path, digest: str, prefix: str) -> Path:
-        """Compile a zip with this digest as it will lie below ``prefix``, absolute or empty."""
 
 
 def members(layer: PlannedLayer, store: Store, compiler: Compiler) -> Iterator[Member]:
     """Give a layer's members.
 
-    Raises ValueError for a wheel or a file that may not go into an image.
+    Raises ValueError for a wheel or a file that may not go into an image, ImagesmithError
+    (build.package) for conda packages that may not.
     """
     match layer:
         case PrefixLayer():
             return _prefix(layer)
+        case CondaLayer():
+            return conda_members(layer.packages, layer.python, store, compiler)
         case WheelsLayer():
             return _wheels(layer, store, compiler)
         case FilesLayer():
@@ -45,6 +41,8 @@ def refused(layer: PlannedLayer, bad: Exception) -> Finding:
     """Say of what a layer's members could not be made."""
     if isinstance(layer, WheelsLayer):
         code, remedy = "build.wheel", "the wheel is not well-formed: lock another version of it"
+    elif isinstance(layer, CondaLayer):
+        code, remedy = "build.package", "a package is not well-formed: lock another build of it"
     else:
         code, remedy = "build.file", "capture again, and leave the bundle alone while it is built"
     message = f"the layer of {layer.comment} cannot be made: {bad}"
@@ -94,16 +92,5 @@ def _files(layer: FilesLayer, compiler: Compiler) -> Iterator[Member]:
     for path, target in layer.links.items():
         yield link_member(path, target)
     if layer.sources:
-        yield from _byte_code(layer, compiler)
-
-
-def _byte_code(layer: FilesLayer, compiler: Compiler) -> Iterator[Member]:
-    with TemporaryDirectory() as folder:
-        sources = Path(folder, "sources.zip")
-        with ZipFile(sources, "w") as archive:
-            for path, file in sorted(layer.sources.items()):
-                archive.writestr(ZipInfo(path), file.path.read_bytes())
-        compiled = compiler(sources, sha256_file(sources), "")
-    with ZipFile(compiled) as archive:
-        for entry in archive.infolist():
-            yield file_member(entry.filename, archive.read(entry))
+        sources = {path: file.path for path, file in layer.sources.items()}
+        yield from byte_code(sources, compiler)

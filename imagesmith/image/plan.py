@@ -1,13 +1,14 @@
 """The plan of an image, all of it data: its base, its layers in order, its config.
 
 The order goes from what most images share to what changes most, so that a registry and an engine
-find what they already have: prefix, heavy distributions, light ones, lock, runtime, model.
+find what they already have: prefix or conda's packages, the heavy ones first, wheels likewise,
+lock, runtime, model.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagesmith.image import bytecode, oci
 from imagesmith.image.wheel import ENVIRONMENT
@@ -15,18 +16,19 @@ from imagesmith.resolve.files import REQUIREMENTS, requirements
 from imagesmith.store import canonical, sha256, sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from imagesmith.capture.bundle import Capture
-    from imagesmith.resolve.lock import Lock, LockedWheel
+    from imagesmith.resolve.lock import Artifact, Lock, LockedPackage, LockedWheel
     from imagesmith.store import Store
 
+AnyArtifact = TypeVar("AnyArtifact", "LockedPackage", "LockedWheel")
 MODEL = "model"
 RUNTIME = "container"
 READY = "model_is_ready.check"
 
-# A wheel of this many bytes has a layer of its own; smaller ones share one.
+# A wheel or package of this many bytes has a layer of its own; smaller ones share one.
 HEAVY = 1 << 20
 # Docker's limit for a chain of layers (overlay2), of which the base has some.
 _LIMIT = 127
@@ -43,6 +45,19 @@ class PrefixLayer:
     def comment(self) -> str:
         """What the layer is, in a line."""
         return f"environment of Python {self.python}"
+
+
+@dataclass(frozen=True)
+class CondaLayer:
+    """Some locked conda packages, installed, with their byte code."""
+
+    packages: tuple[LockedPackage, ...]
+    python: str
+
+    @property
+    def comment(self) -> str:
+        """What the layer is, in a line."""
+        return ", ".join(f"{package.name} {package.version}" for package in self.packages)
 
 
 @dataclass(frozen=True)
@@ -85,7 +100,7 @@ class FilesLayer:
         return {path: file for path, file in self.files.items() if path.endswith(".py")}
 
 
-PlannedLayer = PrefixLayer | WheelsLayer | FilesLayer
+PlannedLayer = PrefixLayer | CondaLayer | WheelsLayer | FilesLayer
 
 
 @dataclass(frozen=True)
@@ -104,8 +119,8 @@ def plan(
 ) -> ImagePlan:
     """Lay out the image of a capture.
 
-    ``runtime`` is the folder of the runtime's sources; ``created`` an RFC 3339 time. The wheels of
-    the lock are in the store.
+    ``runtime`` is the folder of the runtime's sources; ``created`` an RFC 3339 time. What the lock
+    names is in the store.
     """
     layers: tuple[PlannedLayer, ...] = (
         *environment(lock, base, store),
@@ -118,23 +133,42 @@ def plan(
 
 
 def environment(lock: Lock, base: oci.Image, store: Store) -> tuple[PlannedLayer, ...]:
-    """Lay out a venv over the base's Python with the wheels of a lock, which are in the store."""
+    """Lay out what a lock names, which is in the store: a conda prefix where it has packages, else
+    a venv over the base's Python."""
     minor = lock.target.python
-    executable = base.config.labels.get(oci.LABEL_EXECUTABLE, f"/usr/bin/python{minor}")
-    room = _LIMIT - len(base.layers) - 4
-    groups = _grouped(lock.wheels, store, room)
-    return (PrefixLayer(minor, executable), *(WheelsLayer(group, minor) for group in groups))
+    frame = () if lock.packages else (PrefixLayer(minor, base_python(base, minor)),)
+    heavy = _heavy(lock.artifacts, store, _LIMIT - len(base.layers) - 5)
+    return (
+        *frame,
+        *(CondaLayer(group, minor) for group in _grouped(lock.packages, heavy)),
+        *(WheelsLayer(group, minor) for group in _grouped(lock.wheels, heavy)),
+    )
+
+
+def base_python(base: oci.Image, python: str) -> str:
+    """Give the absolute path of a base's Python X.Y."""
+    return base.config.labels.get(oci.LABEL_EXECUTABLE, f"/usr/bin/python{python}")
+
+
+def _heavy(artifacts: Sequence[Artifact], store: Store, room: int) -> frozenset[Artifact]:
+    """Choose what has a layer of its own, the heaviest if there is not room for all."""
+    size = {artifact: store.path(artifact.digest).stat().st_size for artifact in artifacts}
+    heavy = sorted((a for a in artifacts if size[a] >= HEAVY), key=lambda a: -size[a])
+    return frozenset(heavy[:room])
 
 
 def _grouped(
-    wheels: Sequence[LockedWheel], store: Store, room: int
-) -> list[tuple[LockedWheel, ...]]:
-    """Give each heavy wheel a group of its own, by name; the light ones share the last."""
-    size = {wheel: store.path(wheel.digest).stat().st_size for wheel in wheels}
-    heaviest = sorted((w for w in wheels if size[w] >= HEAVY), key=lambda w: -size[w])
-    heavy = sorted(heaviest[: room - 1], key=lambda wheel: wheel.name)
-    light = tuple(wheel for wheel in wheels if wheel not in heavy)
-    return [*((wheel,) for wheel in heavy), *([light] if light else [])]
+    artifacts: Sequence[AnyArtifact], heavy: frozenset[Artifact]
+) -> Iterator[tuple[AnyArtifact, ...]]:
+    """Give each heavy artifact a group of its own, in their order; the light ones share the last.
+
+    Python goes before all: it is what most environments share.
+    """
+    for artifact in sorted(artifacts, key=lambda artifact: artifact.name != "python"):
+        if artifact in heavy:
+            yield (artifact,)
+    if light := tuple(artifact for artifact in artifacts if artifact not in heavy):
+        yield light
 
 
 def _lock_layer(lock: Lock) -> FilesLayer:
@@ -228,6 +262,9 @@ def key(layer: PlannedLayer, base: oci.Image) -> Any:
     match layer:
         case PrefixLayer():
             return ["prefix", layer.python, layer.executable]
+        case CondaLayer():
+            packages = [[p.subdir, p.filename, p.digest] for p in layer.packages]
+            return ["conda", layer.python, compiler, packages]
         case WheelsLayer():
             wheels = [[wheel.filename, wheel.digest] for wheel in layer.wheels]
             return ["wheels", layer.python, compiler, wheels]

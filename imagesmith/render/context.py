@@ -36,8 +36,8 @@ from imagesmith.store import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imagesmith.image.contents import Compiler
     from imagesmith.image.plan import ImagePlan, PlannedLayer
+    from imagesmith.image.sources import Compiler
     from imagesmith.render.dockerfile import Piece, Template
     from imagesmith.resolve.lock import Lock
     from imagesmith.store import Store
@@ -64,8 +64,8 @@ def render(
 
     ``base_reference`` is as ``dockerfile`` takes it. An earlier context in the folder is replaced.
 
-    Raises ImagesmithError: what ``check_place`` and ``dockerfile`` raise, build.wheel, build.file,
-    build.bytecode, build.damaged (the base), publish.failed.
+    Raises ImagesmithError: what ``check_place`` and ``dockerfile`` raise, build.wheel,
+    build.package, build.file, build.bytecode, build.damaged (the base), publish.failed.
     """
     check_place(folder)
     source = dockerfiles.load(template)

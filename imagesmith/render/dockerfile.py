@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.findings import Finding, ImagesmithError, error
-from imagesmith.image.plan import FilesLayer, PrefixLayer, WheelsLayer
+from imagesmith.image.plan import CondaLayer, FilesLayer, PrefixLayer, WheelsLayer, base_python
 from imagesmith.render.fill import OURS, Fault, FaultError, fill, fill_bounded, own_source
 from imagesmith.store import sha256
 
@@ -106,6 +106,10 @@ def _place(layer: PlannedLayer | Layer) -> tuple[str, str]:
     match layer:
         case PrefixLayer():
             return "environment", "python"
+        case CondaLayer(packages=(package,)):
+            return "environment", package.name
+        case CondaLayer():
+            return "environment", "packages"
         case WheelsLayer(wheels=(wheel,)):
             return "environment", wheel.name
         case WheelsLayer():
@@ -133,7 +137,8 @@ def _data(plan: ImagePlan, base_reference: str | None) -> dict[str, Any]:
 
 
 def _base_python(plan: ImagePlan) -> str:
-    return next(layer.executable for layer in plan.layers if isinstance(layer, PrefixLayer))
+    (first, *_) = (layer for layer in plan.layers if not isinstance(layer, FilesLayer))
+    return base_python(plan.base, first.python)
 
 
 def _config(config: ImageConfig) -> dict[str, Any]:

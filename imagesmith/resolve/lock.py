@@ -60,6 +60,9 @@ class LockedPackage:
     requires: tuple[str, ...]
 
 
+Artifact = LockedWheel | LockedPackage
+
+
 @dataclass(frozen=True)
 class Lock:
     """What an environment is made of, each sorted by name.
@@ -71,3 +74,8 @@ class Lock:
     target: Target
     wheels: tuple[LockedWheel, ...]
     packages: tuple[LockedPackage, ...] = ()
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """All that is to be fetched, in the order of the installation."""
+        return (*self.packages, *self.wheels)

@@ -57,7 +57,7 @@ class WheelMaker:
         return self._of_archive(origin)
 
     def _of_repository(self, origin: Origin) -> LockedWheel:
-        from imagesmith.wheels.checkout import checkout
+        from imagesmith.wheels.git import checkout
 
         url, _, fragment = origin.reference.partition("#")
         head, at, revision = url.rpartition("@")

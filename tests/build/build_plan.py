@@ -44,8 +44,8 @@ def add_wheel(store, folder, name, source=b"X = 1\n", weight=0):
     return LockedWheel(name, "1.0", path.name, f"file://{path}", digest)
 
 
-def make_plan(store, base, wheels, folder, modules=()):
-    """Plan the image of a model beside these wheels."""
+def make_plan(store, base, wheels, folder, modules=(), packages=()):
+    """Plan the image of a model beside these wheels and conda packages."""
     (folder / "runtime").mkdir(parents=True, exist_ok=True)
     (folder / "runtime" / "rpc.py").write_text("X = 1\n")
     (folder / "func.pkl").write_bytes(b"model")
@@ -60,5 +60,9 @@ def make_plan(store, base, wheels, folder, modules=()):
         files={name: sha256_file(folder / name) for name in ("func.pkl", *modules)},
         folder=folder,
     )
-    lock = Lock(TARGET, tuple(sorted(wheels, key=lambda wheel: wheel.name)))
+    lock = Lock(TARGET, *(tuple(sorted(group, key=_name)) for group in (wheels, packages)))
     return plan(capture, lock, base, folder / "runtime", store, CREATED)
+
+
+def _name(artifact):
+    return artifact.name

@@ -1,4 +1,4 @@
-"""Fetching: each wheel is in the store whole and proved, or not at all, and all faults are told."""
+"""Fetching: what is locked is in the store whole and proved, or not at all; all faults are told."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from imagesmith.fetch import download, fetch, source
 from imagesmith.findings import ImagesmithError
 from imagesmith.progress import Silent
 from imagesmith.resolve.files import write
-from imagesmith.resolve.lock import Lock, LockedWheel
+from imagesmith.resolve.lock import Lock, LockedPackage, LockedWheel
 from imagesmith.resolve.platform import Target
 from imagesmith.store import Store, sha256
 
@@ -55,6 +55,19 @@ def wheel(server):
         filename = f"{name}-1.0-py3-none-any.whl"
         server.files[filename] = data
         return LockedWheel(name, "1.0", filename, server.url(filename), sha256(data))
+
+    return make
+
+
+@pytest.fixture
+def package(server):
+    """Put a conda package on the server and say how a lock names it."""
+
+    def make(name) -> LockedPackage:
+        filename = f"{name}-1.0-0.conda"
+        data = server.files[filename] = name.encode()
+        url = server.url(filename)
+        return LockedPackage(name, "1.0", "0", "linux-64", filename, url, sha256(data), ())
 
     return make
 
@@ -296,3 +309,23 @@ def test_an_interrupted_fetch_leaves_no_half_wheel_and_goes_on(server, wheel, st
     fetch(lock(alpha, beta), store, Silent())
     assert store.has(alpha.digest)
     assert store.has(beta.digest)
+
+
+def test_conda_packages_are_brought_as_wheels_are(wheel, package, store):
+    meter, locked = Meter(), Lock(TARGET, (wheel("alpha"),), (package("beta"), package("gamma")))
+    fetch(locked, store, meter)
+    assert all(store.has(artifact.digest) for artifact in locked.artifacts)
+    assert meter.said == ["fetch: 2 packages and 1 wheel, 0 MB"]
+    assert is_clean(store)
+
+
+def test_what_is_wrong_with_a_package_is_said_of_its_channel(server, package, store):
+    changed, gone, refused = (package(name) for name in ("changed", "gone", "refused"))
+    server.files[changed.filename] = b"other"
+    server.faults[gone.filename] = ["404"]
+    server.faults[refused.filename] = ["403"]
+    found = failures(Lock(TARGET, (), (changed, gone, refused)), store)
+    codes = ["build.package-hash", "missing.package-gone", "reach.channel"]
+    assert [finding.code for finding in found] == codes
+    assert all("channel" in finding.remedy for finding in found[:2])
+    assert "netrc" in found[2].remedy
