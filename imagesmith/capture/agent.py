@@ -1227,6 +1227,7 @@ class PickleReader:
         self._protocol = 0
         self._next = 0
         self._first = self._last = 0  # of the argument
+        self._frame = 0  # where it ends
         self._stack: list[Any] = []  # strings, Named and tuples of them; None for all else
         self._memo: dict[int, Any] = {}
 
@@ -1256,7 +1257,8 @@ class PickleReader:
         else:
             first += _WIDTHS[size]
             last = first + int.from_bytes(self._data[first - _WIDTHS[size] : first], "little")
-        if last > len(self._data):
+        # What reaches over a frame's end is read in another way by each Unpickler.
+        if last > len(self._data) or self._next < self._frame < last:
             raise ValueError
         self._first, self._last = first, last
         self._next = last
@@ -1300,6 +1302,12 @@ class PickleReader:
         self._protocol = self._number
         if self._protocol > _HIGHEST:
             raise ValueError
+        return ()
+
+    def _begin_frame(self, _: _Opcode) -> Iterable[Any]:
+        if self._first < self._frame or self._last + self._number > len(self._data):
+            raise ValueError
+        self._frame = self._last + self._number
         return ()
 
     def _push(self, thing: Any) -> Iterable[Any]:
@@ -1411,6 +1419,7 @@ class PickleReader:
         "STACK_GLOBAL": _stack_global,
         "REDUCE": _reduce,
         "PROTO": _proto,
+        "FRAME": _begin_frame,
         "MARK": _mark,
         "POP": _discard,
         "DUP": _dup,
@@ -1495,13 +1504,15 @@ class Needs:
 
         What lies among the installed modules, and is brought by no distribution, is so, too.
         """
+        unclaimed = []
         for spec in specs:
             paths = [spec.origin] if spec.has_location else _folders(spec)
             shared = not spec.has_location and spec is not specs[-1]  # a namespace that it is in
             if not shared and not any(map(self._places.is_local, paths)):
                 if not any(self._is_unclaimed(spec.name, path) for path in paths):
                     return False
-                self._findings.append(_unclaimed(spec.name, paths[0]))
+                unclaimed.append(_unclaimed(spec.name, paths[0]))
+        self._findings += unclaimed[:1]
         return True
 
     def _is_unclaimed(self, name: str, path: str) -> bool:
@@ -1742,7 +1753,7 @@ def _catches(node: ast.AST) -> bool:
 # --- The local modules --------------------------------------------------------------------------
 
 _EXTENSIONS = (".so", ".pyd", ".dylib", ".dll")
-_TAG = re.compile(r"\.((?:cpython|pypy|cp|pp)\d[^.]*)\.(?:so|pyd)$")  # of PEP 3149
+_TAG = re.compile(r"\.((?:cpython-|pypy|cp|pp)\d[^.]*)\.(?:so|pyd)$")  # of PEP 3149
 _ELF_X86_64 = re.compile(rb"\x7fELF\x02\x01.{12}\x3e\x00", re.DOTALL)
 
 
@@ -1784,6 +1795,8 @@ class Modules:
 
         Found by way of a module's __file__, it is found in the image in the same way.
         """
+        if path in self.carried.values():
+            return True
         places = [place for _, place in self.places_of(path)]
         if any(part.startswith(".") for place in places for part in place.split("/")):
             return False

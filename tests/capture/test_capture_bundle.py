@@ -8,6 +8,7 @@ import pytest
 
 from imagesmith.capture import bundle
 from imagesmith.findings import ImagesmithError
+from imagesmith.store import sha256
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +142,45 @@ def test_a_needed_distributions_version_is_part_of_the_digest(project, venv):
     venv.install("used", "2.0", ["used.py"])
     third = project.capture("model.py:predict", env=venv.prefix)
     assert first.digest == second.digest != third.digest
+
+
+def reseal(folder, data):
+    """Put another pickle into a bundle, with a digest that fits."""
+    (folder / "func.pkl").write_bytes(data)
+    described = json.loads((folder / "capture.json").read_text())
+    described["files"]["func.pkl"] = sha256(data)
+    (folder / "capture.json").write_text(json.dumps(described))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"\x80\x05\x95", "byte 2"),
+        (b"\x80\x04\x8c\x02osR\x8c\x06system\x93.", "byte"),
+        (b"\x80\x04N\x8c\x06system\x93.", "makes up"),
+        (b"\x80\x02crequests\nget\n.", "requests"),
+    ],
+)
+def test_a_bundle_with_a_pickle_that_is_not_as_captured_is_refused(
+    captured, tmp_path, data, reason
+):
+    bundle.write(captured, tmp_path / "bundle")
+    reseal(tmp_path / "bundle", data)
+    finding = refused(bundle.read, tmp_path / "bundle")
+    assert finding.code == "capture.bad-pickle"
+    assert reason in finding.message
+
+
+def test_a_hostile_pickle_in_a_bundle_does_not_run(captured, tmp_path):
+    bundle.write(captured, tmp_path / "bundle")
+    reseal(tmp_path / "bundle", b"cos\nmkdir\n(V%s/harm\ntR." % bytes(tmp_path))
+    bundle.read(tmp_path / "bundle")
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("name", ["surveys", "surveys.score", "cloudpickle.more", "os.path"])
+def test_a_pickle_may_name_what_its_capture_lists(captured, tmp_path, name):
+    bundle.write(captured, tmp_path / "bundle")
+    reseal(tmp_path / "bundle", f"c{name}\nf\n.".encode())
+    assert bundle.read(tmp_path / "bundle").modules == captured.modules
