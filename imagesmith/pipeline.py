@@ -213,7 +213,14 @@ def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePl
 
     base = base_for(capture.python_minor, wish.base, shop)
     lock = lock_for(capture, base, wish, shop)
-    fetch(lock, shop.store, shop.progress, index_url=wish.sources.index_url)
+    sources = wish.sources
+    fetch(
+        lock,
+        shop.store,
+        shop.progress,
+        index_url=sources.index_url,
+        channels=sources.channels,
+    )
     findings = check(lock.packages, shop.store)
     stop_on_errors(findings)
     for finding in findings:

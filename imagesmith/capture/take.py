@@ -178,7 +178,7 @@ def _fresh(order: _Order, store: Store, progress: Progress) -> _Taken:
             progress.say("capture", line)
         unsteady = side.submit(_unsteady, order, out, Path(scratch, "second"))
         asked = _run_agent(order, Path(scratch, "asked"), "ask", out)
-        findings = [*_findings(result), *_conda(order, result["environment"]["kind"])]
+        findings = _findings(result)
         environment, broken = _environment(result)
         findings += broken
         findings += _batch_dependent(order, result["answers"])
@@ -267,18 +267,6 @@ def _environment(result: Mapping[str, Any]) -> tuple[Environment, tuple[Finding,
     packages, channels, findings = read_conda(Path(result["prefix"]), os.environ)
     seen = Environment.from_json(result["environment"])
     return replace(seen, packages=packages, channels=channels), findings
-
-
-def _conda(order: _Order, kind: str) -> Iterator[Finding]:
-    if kind == "conda":
-        yield warning(
-            "capture.conda",
-            order.python,
-            "this is a conda environment, and only what pip knows of it is captured: packages that"
-            " are not Python's own (libraries, compilers, CUDA) are not, and the image gets wheels"
-            " from a package index where conda has packages of its own",
-            "see that verification passes; or capture from a venv with the same versions",
-        )
 
 
 def _batch_dependent(order: _Order, answers: Mapping[str, Any] | None) -> Iterator[Finding]:

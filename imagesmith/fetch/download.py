@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from imagesmith.fetch import source
 from imagesmith.findings import Finding, error, stop_on_errors
@@ -20,7 +20,7 @@ from imagesmith.resolve.indexes import configured
 from imagesmith.resolve.lock import LockedPackage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     import httpx
 
@@ -32,20 +32,29 @@ if TYPE_CHECKING:
 _PAUSES = (0.5, 1.5)  # seconds before each further try
 
 
-def fetch(lock: Lock, store: Store, progress: Progress, *, index_url: str | None = None) -> None:
+def fetch(
+    lock: Lock,
+    store: Store,
+    progress: Progress,
+    *,
+    index_url: str | None = None,
+    channels: Sequence[str] = (),
+) -> None:
     """Bring every wheel and conda package of a lock into the store, by its digest.
 
     Credentials are those of ``index_url`` or of the configured indexes, for URLs of their origin,
-    else netrc's. Raises ImagesmithError with what went wrong for each: build.wheel-hash or
-    build.package-hash, missing.wheel-gone or missing.package-gone, reach.index or reach.channel;
-    the others are in the store then. The progress listener is called from several threads.
+    and those of ``channels`` or of the user's condarc, else netrc's.
+
+    Raises ImagesmithError with what went wrong for each: build.wheel-hash or build.package-hash,
+    missing.wheel-gone or missing.package-gone, reach.index or reach.channel; the others are in the
+    store then. The progress listener is called from several threads.
     """
     wanted = [artifact for artifact in lock.artifacts if not store.has(artifact.digest)]
     if not wanted:
         return
-    indexes = configured(index_url, os.environ)
+    opened = _opener(wanted, configured(index_url, os.environ), channels)
     with source.client() as http:
-        jobs = [_Job(artifact, _login(artifact, indexes), http, store) for artifact in wanted]
+        jobs = [_Job(artifact, *opened(artifact.url), http, store) for artifact in wanted]
         fetched = _run(jobs, progress)
     progress.say("fetch", f"{_counted(wanted)}, {fetched / 1e6:.0f} MB")
 
@@ -62,7 +71,8 @@ class _Job:
     """One artifact to bring, and with what."""
 
     artifact: Artifact
-    login: source.Login
+    url: str = field(repr=False)  # perhaps with a token, which the artifact's has not
+    login: source.Login = field(repr=False)
     http: httpx.Client
     store: Store
 
@@ -103,7 +113,7 @@ def _total(jobs: list[_Job], pool: ThreadPoolExecutor) -> int:
     def size(job: _Job) -> int:
         server = urlsplit(job.artifact.url).netloc
         try:
-            return 0 if server in silent else source.size(job.http, job.artifact.url, job.login)
+            return 0 if server in silent else source.size(job.http, job.url, job.login)
         except source.UnreachableError:
             silent.add(server)
             return 0
@@ -143,7 +153,7 @@ def _once(job: _Job, stopping: Event, advance: Callable[[int], None]) -> int:
     moved = 0
     try:
         with (
-            source.opened(job.http, job.artifact.url, job.login) as pieces,
+            source.opened(job.http, job.url, job.login) as pieces,
             job.store.writer() as blob,
         ):
             for piece in pieces:
@@ -160,10 +170,25 @@ def _once(job: _Job, stopping: Event, advance: Callable[[int], None]) -> int:
         raise
 
 
-def _login(artifact: Artifact, indexes: Indexes) -> source.Login:
-    if artifact.url.startswith("file:"):
-        return None
-    return indexes.credentials(artifact.url, os.environ)
+def _opener(
+    artifacts: Iterable[Artifact], indexes: Indexes, named: Sequence[str]
+) -> Callable[[str], tuple[str, source.Login]]:
+    """Give a function that gives a URL as it is to be asked for, and the login for that."""
+    from imagesmith.resolve.conda.channels import channels
+
+    packages = [artifact for artifact in artifacts if isinstance(artifact, LockedPackage)]
+    known = {package.url.rsplit("/", 2)[0] for package in packages}
+    opened = channels((*named, *sorted(known)), os.environ).opened if known else str
+
+    def open_with(url: str) -> tuple[str, source.Login]:
+        parts = urlsplit(opened(url))
+        if parts.username:
+            login = unquote(parts.username), unquote(parts.password or "")
+            return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), login
+        login_of_index = None if parts.scheme == "file" else indexes.credentials(url, os.environ)
+        return urlunsplit(parts), login_of_index
+
+    return open_with
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def package(server):
         filename = f"{name}-1.0-0.conda"
         data = server.files[filename] = name.encode()
         url = server.url(filename)
-        return LockedPackage(name, "1.0", "0", "linux-64", filename, url, sha256(data), ())
+        return LockedPackage(name, "1.0", "0", "linux-64", filename, url, sha256(data), "", ())
 
     return make
 
