@@ -34,7 +34,7 @@ from imagesmith.run.runner import Network
 from imagesmith.store import canonical, key_of
 from imagesmith.wheels.archive import opened
 from imagesmith.wheels.explain import BY_HAND, explain
-from imagesmith.wheels.finish import finished, version_of
+from imagesmith.wheels.finish import finished, identity_of
 from imagesmith.wheels.project import BuildSystem, build_system, requirements
 
 if TYPE_CHECKING:
@@ -125,16 +125,16 @@ class _Build:
         store = self.builder.store
         lock = self.lock(self.requires())
         made_with = [wheel.digest for wheel in lock.wheels]
-        key = key_of("wheel", _RECIPE, self.identity, made_with, self.base.manifest.digest)
+        wanted = [self.source.name, self.source.version, self.builder.target.glibc]
+        key = key_of("wheel", _RECIPE, self.identity, wanted, made_with, self.base.manifest.digest)
         known = store.recall("wheels", key)
         if known is None or not store.has(known["digest"]):
             filename, digest = self.made(lock)
             known = {"filename": filename, "digest": digest}
             store.remember("wheels", key, known)
-        filename, source = known["filename"], self.source
-        version = version_of(filename)
-        digest = known["digest"]
-        return BuiltWheel(source.name, version, filename, digest, source.digest, lock.wheels)
+        filename, digest = known["filename"], known["digest"]
+        name, version = identity_of(filename)
+        return BuiltWheel(name, version, filename, digest, self.source.digest, lock.wheels)
 
     @property
     def identity(self) -> list[str | None]:

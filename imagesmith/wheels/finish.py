@@ -47,21 +47,22 @@ def finished(filename: str, data: bytes, source: Source, target: Target, glibc: 
         raise ValueError(f"a member cannot be read: {bad}") from bad
 
 
-def version_of(filename: str) -> str:
-    """Give the version in a wheel's file name; ValueError for a name that is none of a wheel."""
+def identity_of(filename: str) -> tuple[str, str]:
+    """Give the normalised name and the version in a wheel's file name; ValueError if it is none."""
     from packaging.utils import parse_wheel_filename
 
-    return str(parse_wheel_filename(filename)[1])
+    name, version, _, _ = parse_wheel_filename(filename)
+    return name, str(version)
 
 
 def _check_name(filename: str, source: Source, target: Target, glibc: str) -> None:
-    from packaging.utils import parse_wheel_filename
+    from packaging.utils import canonicalize_name, parse_wheel_filename
     from packaging.version import Version
 
     if not (filename.isascii() and filename.isprintable()) or set(filename) & set('/"\\ #'):
         raise ValueError(f"{filename!r} is no name for a wheel")
     name, version, _, tags = parse_wheel_filename(filename)
-    if name != source.name:
+    if source.name is not None and name != canonicalize_name(source.name):
         raise ValueError(f"it became a wheel of {name}, not of {source.name}")
     if source.version is not None and version != Version(source.version):
         raise ValueError(f"it became a wheel of version {version}, not {source.version}")

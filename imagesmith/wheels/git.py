@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -51,7 +51,7 @@ _HELPER = '!f() { echo "username=$IMAGESMITH_USER"; echo "password=$IMAGESMITH_P
 def checkout(
     url: str,
     revision: str,
-    name: str,
+    name: str | None,
     store: Store,
     progress: Progress,
     *,
@@ -71,13 +71,13 @@ def checkout(
     key = key_of(_KIND, _RECIPE, place.public, revision)
     known = store.recall(_KIND, key) if _COMMIT.fullmatch(revision) else None
     if known is None or not store.has(known["digest"]):
-        known = _taken(place, revision, name, store)
+        known = _taken(place, revision, store)
         store.remember(_KIND, key_of(_KIND, _RECIPE, place.public, known["commit"]), known)
-        progress.say("wheels", f"{name}: {place.public} at {known['commit'][:12]}")
+        progress.say("wheels", f"{place.public} at {known['commit'][:12]}")
     return Source(
         name,
         None,
-        f"{name}.tar.gz",
+        f"{name or PurePosixPath(place.public).stem}.tar.gz",
         known["digest"],
         subdirectory=subdirectory,
         scm_version=scm_version or known["version"],
@@ -125,7 +125,7 @@ def _configuration(settings: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
-def _taken(place: _Place, revision: str, name: str, store: Store) -> dict[str, str]:
+def _taken(place: _Place, revision: str, store: Store) -> dict[str, str]:
     """Clone, check out and keep; give the archive's digest, the commit and the version."""
     if shutil.which("git") is None:
         raise ImagesmithError(_no_git(place.public))
@@ -134,7 +134,7 @@ def _taken(place: _Place, revision: str, name: str, store: Store) -> dict[str, s
         git.clone()
         commit = git.find(revision)
         git.check_out(commit)
-        source = of_folder(git.folder, name, store)
+        source = of_folder(git.folder, None, store)
         return {"digest": source.digest, "commit": commit, "version": git.version()}
 
 

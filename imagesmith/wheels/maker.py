@@ -60,19 +60,25 @@ class WheelMaker:
         from imagesmith.wheels.git import checkout
 
         url, _, fragment = origin.reference.partition("#")
-        head, at, revision = url.rpartition("@")
-        if not at or "/" in revision:  # the @ of a user, or none
-            head, revision = url, ""
-        below = _subdirectory(fragment)
+        scheme, _, place = url.partition("://")
+        host, _, path = place.partition("/")  # which may hold the @ of a user
+        path, _, revision = path.partition("@")
+        head = f"{scheme}://{host}/{path}"
         source = checkout(
-            head, revision, origin.name, self.store, self.progress, subdirectory=below
+            head,
+            revision,
+            origin.name or None,
+            self.store,
+            self.progress,
+            subdirectory=_subdirectory(fragment),
+            scm_version=origin.version,
         )
         return self._built(source, bare(head.removeprefix("git+")))
 
     def _of_folder(self, origin: Origin, path: Path) -> LockedWheel:
         from imagesmith.wheels.source import of_folder
 
-        source = of_folder(path, origin.name or path.name, self.store)
+        source = of_folder(path, origin.name or None, self.store, scm_version=origin.version)
         return self._built(source, path.name)  # where it lies is nothing to the wheel
 
     def _of_archive(self, origin: Origin) -> LockedWheel:
@@ -84,8 +90,7 @@ class WheelMaker:
         if filename.endswith(".whl"):
             return self._wheel(origin, filename, bare(url), digest)
         below = _subdirectory(fragment)
-        name = origin.name or filename.partition("-")[0]
-        source = Source(name, origin.version, filename, digest, subdirectory=below)
+        source = Source(origin.name or None, origin.version, filename, digest, subdirectory=below)
         return self._built(source, bare(url))
 
     def _wheel(self, origin: Origin, filename: str, url: str, digest: str) -> LockedWheel:

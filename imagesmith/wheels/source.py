@@ -32,13 +32,13 @@ _TOP = "source"  # the one folder of an archive of ours, whatever the project's 
 class Source:
     """A source archive in the store, and what it is to become a wheel of.
 
-    ``name`` is normalised (PEP 503); ``version`` is what the wheel must be of, None where only the
-    build can tell. ``filename`` says how the archive is packed, ``digest`` is ``sha256:<hex>``;
+    ``name`` and ``version`` are what the wheel must be of, None where only the build can tell.
+    ``filename`` says how the archive is packed, ``digest`` is ``sha256:<hex>``;
     ``subdirectory`` is the project's folder in it. ``scm_version`` is told to backends that would
     ask a repository which version this is; ``commit`` is the full id of the one checked out.
     """
 
-    name: str
+    name: str | None
     version: str | None
     filename: str
     digest: str
@@ -49,11 +49,13 @@ class Source:
     @property
     def subject(self) -> str:
         """What findings about it are about: ``name==version`` as far as that is known."""
-        version = self.version or self.scm_version
-        return f"{self.name}=={version}" if version else self.name
+        name, version = self.name or self.filename, self.version or self.scm_version
+        return f"{name}=={version}" if self.name and version else name
 
 
-def of_folder(path: Path, name: str, store: Store, *, scm_version: str | None = None) -> Source:
+def of_folder(
+    path: Path, name: str | None, store: Store, *, scm_version: str | None = None
+) -> Source:
     """Take a project's folder into the store, without repositories, environments and caches.
 
     The same files give the same digest, wherever they lie. Raises ImagesmithError: build.source
@@ -69,7 +71,7 @@ def of_folder(path: Path, name: str, store: Store, *, scm_version: str | None = 
         raise _refused(path, bad) from bad
     except OSError as bad:
         raise store.failure(bad) from bad
-    return Source(name, None, f"{name}.tar.gz", digest, scm_version=scm_version)
+    return Source(name, None, f"{name or path.name}.tar.gz", digest, scm_version=scm_version)
 
 
 def _members(root: Path) -> Iterator[Member]:

@@ -256,9 +256,9 @@ def test_a_hostile_archive_is_a_finding(build, shop, sdist):
 
 def test_a_compiled_wheel_is_not_taken_to_an_older_glibc(builder_of, shop, sdist):
     older = builder_of(shop, target=Target("3.11", "2.31"))
-    finding, _ = refusal(
-        older.build, sdist(shop, project(order="tag = 'cp311-cp311-linux_x86_64'"))
-    )
+    compiled = sdist(shop, project(order="tag = 'cp311-cp311-linux_x86_64'"))
+    assert builder_of(shop).build(compiled)
+    finding, _ = refusal(older.build, compiled)
     assert "glibc 2.36" in finding.message
     assert older.build(sdist(shop, project())).filename == "thing-1.0-py3-none-any.whl"
 
@@ -274,6 +274,14 @@ def test_a_folder_becomes_a_wheel_and_its_version_is_what_it_says(build, shop, t
         (tmp_path / path).write_text(text)
     wheel = build(of_folder(tmp_path, "thing", shop))
     assert (wheel.version, wheel.filename) == ("2.5", "thing-2.5-py3-none-any.whl")
+
+
+def test_what_it_is_may_be_left_to_the_build_but_is_minded_where_it_is_said(build, shop, sdist):
+    source = sdist(shop, project())
+    nameless = build(replace(source, name=None, version=None))
+    assert (nameless.name, nameless.version) == ("thing", "1.0")
+    for other in (replace(source, name="other"), replace(source, version="2.0")):
+        refusal(build, other)
 
 
 def test_a_project_in_a_subfolder_is_found(build, shop, sdist):
