@@ -176,9 +176,8 @@ def _opener(
     """Give a function that gives a URL as it is to be asked for, and the login for that."""
     from imagesmith.resolve.conda.channels import channels
 
-    packages = [artifact for artifact in artifacts if isinstance(artifact, LockedPackage)]
-    known = {package.url.rsplit("/", 2)[0] for package in packages}
-    opened = channels((*named, *sorted(known)), os.environ).opened if known else str
+    of_conda = any(isinstance(artifact, LockedPackage) for artifact in artifacts)
+    opened = channels(named, os.environ).opened if of_conda else str
 
     def open_with(url: str) -> tuple[str, source.Login]:
         parts = urlsplit(opened(url))

@@ -42,7 +42,8 @@ class Channels:
 def channels(given: Iterable[str], environ: Mapping[str, str]) -> Channels:
     """Read channels as a user names them (URLs, folders, names); condarc files may open them.
 
-    Raises ImagesmithError (usage.channel) with all that are none.
+    ``secrets`` are those of the channels given and of all that condarc files name. Raises
+    ImagesmithError (usage.channel) with all that are none.
     """
     condarc, _ = read_condarc(None, environ)
     wrong = []
@@ -55,8 +56,7 @@ def channels(given: Iterable[str], environ: Mapping[str, str]) -> Channels:
     if wrong:
         raise ImagesmithError(*map(_no_channel, wrong))
     secrets = {public(url): url for url in (*_known(condarc), *opened) if url != public(url)}
-    urls = tuple(dict.fromkeys(map(public, opened)))
-    return Channels(urls, {url: secrets[url] for url in urls if url in secrets})
+    return Channels(tuple(dict.fromkeys(map(public, opened))), secrets)
 
 
 def _known(condarc: Condarc) -> Iterator[str]:
