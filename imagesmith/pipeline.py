@@ -221,7 +221,7 @@ def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePl
         index_url=sources.index_url,
         channels=sources.channels,
     )
-    findings = check(lock.packages, shop.store)
+    findings = check(lock.packages, shop.store, {wheel.name for wheel in lock.wheels})
     stop_on_errors(findings)
     for finding in findings:
         shop.progress.find(finding)

@@ -8,6 +8,7 @@ info/paths.json, info/files, info/link.json, link scripts), the .conda format, v
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 import zipfile
 import zlib
@@ -15,12 +16,14 @@ from collections import Counter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from packaging.utils import canonicalize_name
+
 from imagesmith.findings import Finding, error, warning
 from imagesmith.image.tar import check_path
 from imagesmith.store import hex_of, key_of, sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
     from tarfile import TarInfo
 
@@ -28,18 +31,24 @@ if TYPE_CHECKING:
     from imagesmith.store import Store
 
 # Part of every key: raise it when an archive is to be looked at again.
-_RECIPE = 1
+_RECIPE = 2
 _READ = {"info/index.json", "info/paths.json", "info/files", "info/link.json"}
 _SHOWN = 3
+_KIND = "conda-archives"
+_ACTIVATION = re.compile(r"etc/conda/activate\.d/[^/]+\Z")
+_DISTRIBUTION = re.compile(r"(?:.*/)?site-packages/([^/]+)-[^/-]+\.(?:dist|egg)-info/")
 
 
-def check(packages: Iterable[LockedPackage], store: Store) -> tuple[Finding, ...]:
+def check(
+    packages: Iterable[LockedPackage], store: Store, wheels: Collection[str] = ()
+) -> tuple[Finding, ...]:
     """Find what is wrong with packages whose archives are in the store; a good one is read once.
 
-    Errors are build.package: damaged, not what the lock says, or with paths that leave the prefix;
-    warnings build.link-script: the package has a script that will not be run.
+    Errors are build.package: damaged, not what the lock says, or with paths that leave the prefix.
+    Warnings are build.link-script (a script that will not be run) and build.twice (a distribution
+    that is among the normalised names of ``wheels``, too).
     """
-    return tuple(finding for package in packages for finding in _findings(package, store))
+    return tuple(finding for one in packages for finding in _findings(one, store, wheels))
 
 
 def check_digest(package: LockedPackage, archive: Path) -> Iterator[Finding]:
@@ -53,24 +62,38 @@ def check_digest(package: LockedPackage, archive: Path) -> Iterator[Finding]:
         )
 
 
-def _findings(package: LockedPackage, store: Store) -> Iterator[Finding]:
-    known = key_of(_RECIPE, package.digest, package.name, package.version, package.build)
-    scripts = store.recall("conda-archives", known)
-    if scripts is None:
+def _findings(package: LockedPackage, store: Store, wheels: Collection[str]) -> Iterator[Finding]:
+    key = key_of(_RECIPE, package.digest, package.name, package.version, package.build)
+    known = store.recall(_KIND, key)
+    if known is None:
         changed = [*check_digest(package, store.path(package.digest))]
-        scripts, wrong = ([], []) if changed else _look(package, store.path(package.digest))
+        known, wrong = ({}, []) if changed else _look(package, store.path(package.digest))
         if changed or wrong:
             yield from changed or [_refused(package, wrong)]
             return
-        store.remember("conda-archives", known, scripts)
-    for script in scripts:
-        yield warning(
-            "build.link-script",
-            package.filename,
-            f"{package.filename} has a script, {script}, that conda would run when it installs the"
-            " package; imagesmith runs none",
-            "if verifying fails, do what it does in a template of your own (--template)",
-        )
+        store.remember(_KIND, key, known)
+    yield from (_script(package, script) for script in known["scripts"])
+    yield from (_twice(package, name) for name in known["distributions"] if name in wheels)
+
+
+def _script(package: LockedPackage, script: str) -> Finding:
+    when = "activates the environment" if _ACTIVATION.match(script) else "installs the package"
+    return warning(
+        "build.link-script",
+        package.filename,
+        f"{package.filename} has a script, {script}, that conda would run when it {when};"
+        " imagesmith runs none",
+        "if verifying fails, do what it does in a template of your own (--template)",
+    )
+
+
+def _twice(package: LockedPackage, name: str) -> Finding:
+    return warning(
+        "build.twice",
+        name,
+        f"{package.filename} brings {name}, and so does a wheel of the lock, which counts",
+        f"have one of them alone in the environment: conda remove {name}, or pip uninstall {name}",
+    )
 
 
 def _refused(package: LockedPackage, wrong: list[str]) -> Finding:
@@ -83,17 +106,22 @@ def _refused(package: LockedPackage, wrong: list[str]) -> Finding:
     )
 
 
-def _look(package: LockedPackage, path: Path) -> tuple[list[str], list[str]]:
-    """Give the link scripts in an archive, and what is wrong with it, in words."""
+def _look(package: LockedPackage, path: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """Give the scripts and the distributions in an archive, and what is wrong with it, in words."""
     try:
         members, info = _read(path, package.filename)
         wrong = [*_escapes(members), *_contradictions(info, package)]
     except KeyError as lacking:
-        return [], [f"it lacks {lacking}"]
+        return {}, [f"it lacks {lacking}"]
     except _damage() as bad:
-        return [], [f"it is damaged: {bad}"]
-    scripts = {f"bin/.{package.name}-{when}.sh" for when in ("pre-link", "post-link")}
-    return sorted(scripts & {member.name for member in members}), wrong
+        return {}, [f"it is damaged: {bad}"]
+    names = {member.name for member in members}
+    linking = {f"bin/.{package.name}-{when}.sh" for when in ("pre-link", "post-link")}
+    brought = {found[1] for name in names if (found := _DISTRIBUTION.match(name))}
+    return {
+        "scripts": sorted(names & linking | {*filter(_ACTIVATION.match, names)}),
+        "distributions": sorted(map(canonicalize_name, brought)),
+    }, wrong
 
 
 def _damage() -> tuple[type[Exception], ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagesmith.image import bytecode, oci
 from imagesmith.image.wheel import ENVIRONMENT
-from imagesmith.resolve.files import REQUIREMENTS, requirements
+from imagesmith.resolve.files import PACKAGES, REQUIREMENTS, packages, requirements
 from imagesmith.store import canonical, sha256, sha256_file
 
 if TYPE_CHECKING:
@@ -174,7 +174,10 @@ def _grouped(
 def _lock_layer(lock: Lock) -> FilesLayer:
     # Without pylock.toml: its URLs say where this host's wheels came from, which is nothing that
     # the image is a function of, nor anybody's business who pulls it.
-    return FilesLayer("lock", texts={f"opt/imagesmith/{REQUIREMENTS}": requirements(lock)})
+    texts = {f"opt/imagesmith/{REQUIREMENTS}": requirements(lock)}
+    if lock.packages:
+        texts[f"opt/imagesmith/{PACKAGES}"] = packages(lock)
+    return FilesLayer("lock", texts=texts)
 
 
 def _runtime_layer(runtime: Path) -> FilesLayer:

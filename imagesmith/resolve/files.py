@@ -27,6 +27,7 @@ REQUIREMENTS = "requirements.txt"
 CONDA_LOCK = "conda-lock.yml"
 EXPLICIT = "conda-linux-64.lock"
 REPORT = "report.json"
+PACKAGES = "conda-packages.txt"
 _OURS = b"# Locked by imagesmith"
 
 
@@ -51,6 +52,13 @@ def requirements(lock: Lock) -> bytes:
         # Who has no wheel of what was built here builds it anew, of the very same source.
         source = f" --hash={wheel.source.digest}" if wheel.source else ""
         lines += [f"{wheel.name}=={wheel.version} \\", f"    --hash={wheel.digest}{source}"]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def packages(lock: Lock) -> bytes:
+    """List the conda packages by what they are, without where this host had them from."""
+    head = _OURS.decode() + " for linux-64: each package and its digest"
+    lines = [head, *(f"{p.subdir}/{p.filename} {p.digest}" for p in lock.packages)]
     return "".join(f"{line}\n" for line in lines).encode()
 
 

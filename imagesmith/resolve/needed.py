@@ -115,7 +115,7 @@ def needs(wanted: Wanted, target: Target, indexes: Indexes, wish: Wish) -> Needs
             tested,
         ),
         origins=tuple(
-            Origin(d.name, None if d.editable else d.version, d.direct_url)
+            Origin(d.name, d.version, d.direct_url)
             for d in needed
             if d.name not in by_conda and d.direct_url and d.installer != "conda"
         ),

@@ -332,6 +332,21 @@ def test_a_link_script_is_not_run_and_told(shop, add, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_script_of_activation_is_told(shop, add):
+    package = add(Package("gdal", "1.0", files={"etc/conda/activate.d/gdal.sh": Content(b"")}))
+    (finding,) = check([package], shop)
+    assert (finding.code, finding.severity) == ("build.link-script", Severity.WARNING)
+    assert "activates the environment" in finding.message
+
+
+def test_a_distribution_that_a_wheel_brings_as_well_is_told(shop, add):
+    info = "lib/python3.11/site-packages/Some_Name-1.0.dist-info/METADATA"
+    package = add(Package("some-name", "1.0", files={info: Content(b"")}))
+    assert check([package], shop, {"other"}) == ()
+    (finding,) = check([package], shop, {"some-name"})
+    assert (finding.code, finding.subject) == ("build.twice", "some-name")
+
+
 def test_what_was_found_is_found_again_without_looking(shop, add):
     script = Content(b"#!/bin/sh\n", 0o755)
     package = add(Package("scripted", "1.0", files={"bin/.scripted-post-link.sh": script}))

@@ -123,7 +123,7 @@ def test_of_folders_and_repositories_a_wheel_is_to_be_made(capture, distribution
     origins = needs(captured, TARGET, PUBLIC).origins
     assert [(o.name, o.version, o.reference) for o in origins] == [
         ("forked", "1.0", "git+https://example.org/forked.git@c0ffee"),
-        ("mine", None, "file:///home/me/mine"),
+        ("mine", "1.0", "file:///home/me/mine"),
     ]
 
 
