@@ -141,7 +141,9 @@ def _document(data: bytes) -> dict[str, Any]:
 def _packages(data: bytes) -> list[dict[str, Any]]:
     from packaging.utils import canonicalize_name
 
-    packages = _document(data).get("packages", [])  # none: an environment without any
+    document = _document(data)
+    # A lock of nothing has no packages at all.
+    packages = document.get("packages", [] if "lock-version" in document else None)
     if not isinstance(packages, list) or not all(map(_is_package, packages)):
         raise ImagesmithError(not_a_lock("pylock.toml", "its packages are not as PEP 751 says"))
     names = Counter(canonicalize_name(package["name"]) for package in packages)

@@ -171,6 +171,11 @@ def test_what_is_no_lock_is_told(data):
     assert codes(stopped) == ["usage.lock"]
 
 
+def test_a_lock_of_nothing_is_read_as_it_was_written():
+    nothing = Lock(TARGET, ())
+    assert pylock.parse(pylock.render(nothing), TARGET) == nothing
+
+
 def test_a_folder_without_a_lock_of_ours_is_told(tmp_path):
     with pytest.raises(ImagesmithError) as nothing:
         read(tmp_path)
