@@ -202,6 +202,7 @@ def ask_pickle(request: Json, findings: list[Json]) -> Json:
         needs.want(wanted)
     needs.close()
     findings += carry_files_read(request, modules, watch, places)
+    findings += variables_read(request, owners)
     return {
         "findings": findings,
         "modules": sorted(needs.claims),
@@ -393,6 +394,8 @@ class Watch:
             if isinstance(path, (str, bytes)) and flags & os.O_ACCMODE != os.O_WRONLY:
                 name = os.fsdecode(path)
                 self.opened[os.path.abspath(name)] = not os.path.isabs(name)
+        elif event == "ctypes.dlopen" and isinstance(args[0], str) and os.path.isabs(args[0]):
+            self.opened[args[0]] = False
         elif event in _OUTSIDE and self._loading:
             self._outside = True
 
@@ -424,11 +427,14 @@ class Watch:
 class _Listening(type(os.environ)):  # type: ignore[misc]
     """os.environ, which remembers the names that were asked for."""
 
-    asked: set[str] = set()  # noqa: RUF012
+    asked: dict[str, set[str]] = {}  # noqa: RUF012 (by modules of these names)
 
     def __getitem__(self, key: str) -> str:
         if isinstance(key, str):
-            self.asked.add(key)
+            frame: Any = sys._getframe(1)
+            while frame.f_back and frame.f_globals.get("__name__") in ("os", "_collections_abc"):
+                frame = frame.f_back
+            self.asked.setdefault(key, set()).add(str(frame.f_globals.get("__name__")))
         value: str = super().__getitem__(key)
         return value
 
@@ -626,6 +632,11 @@ class Owners:
     def is_namespace(self, name: str) -> bool:
         """Say whether a name is only a namespace that distributions share."""
         return name in self._namespaces
+
+    def is_users(self, name: str) -> bool:
+        """Say whether a module that is loaded is the user's own."""
+        ours = _top(name) in ("cloudpickle", _BATCH)
+        return not (ours or is_standard(name) or self.claim(name))
 
 
 def _top(name: str) -> str:
@@ -1997,7 +2008,7 @@ class Imports:
 
     def _note(self, frame: Any, name: str, package: str | None, parts: Iterable[str]) -> None:
         by = frame.f_globals.get("__name__") or ""
-        if is_standard(by) or _top(by) in ("cloudpickle", _BATCH) or self._owners.claim(by):
+        if not self._owners.is_users(by):
             return
         base = _resolved(name, package or "")
         for one in (base, *(f"{base}.{part}" for part in parts)):
@@ -2024,6 +2035,22 @@ def carry_files_read(
             yield _local_path(path, f"the function reads {path} by a path from the working folder")
         elif not modules.carry_file(path) and is_below(path, request["project"]):
             yield _local_path(path, f"the function reads {path}")
+
+
+def variables_read(request: Json, owners: Owners) -> Iterator[Json]:
+    """Tell of environment variables that the user's own code reads, and that are set here."""
+    asked = sorted(_Listening.asked.items())
+    names = [name for name, by in asked if name in os.environ and any(map(owners.is_users, by))]
+    if names:
+        yield warning(
+            "capture.environment-variable",
+            ", ".join(names),
+            "{} reads {} from its environment, which the image does not set".format(
+                request["attribute"], " and ".join(names)
+            ),
+            "read what decides about the model when it is loaded, and keep that; what belongs to a"
+            " machine, let whoever starts the replicas set there",
+        )
 
 
 def _local_path(path: str, what: str) -> Json:

@@ -203,6 +203,24 @@ class TestRun:
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == 130
 
+    def test_a_project_with_packages_relative_imports_and_data_files_is_served_right(
+        self, imagesmith, base, cache, tmp_path
+    ):
+        samples, layout = Path("fixtures/reviews/samples.json"), f"oci:{tmp_path}/reviews"
+        done = imagesmith(
+            *("build", "fixtures/reviews/model.py:predict", "--name", "reviews"),
+            *("--input-type", "strings", "--samples", samples, "--output", layout),
+        )
+        assert done.returncode == 0, done.stderr
+        assert "8 answers, 8 as the function's own" in done.stderr
+        known = json.loads(samples.read_bytes())
+        with running(layout, cache) as process:
+            url = shlex.split(process.stdout.readline())[-1]
+            answers = [ask(url, {"input": text})["output"] for text in known["inputs"]]
+            assert answers == known["answers"]["single"]  # worked out by hand
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+
     def test_a_signal_while_the_model_loads_ends_all_of_it(
         self, faulty, cache, containers, wait_until
     ):
