@@ -345,7 +345,9 @@ def wanted_by(capture: Capture) -> Wanted:
     """Say what a capture needs of its environment."""
     from imagesmith.resolve import Wanted
 
-    return Wanted(capture.environment, capture.modules, capture.cloudpickle)
+    return Wanted(
+        capture.environment, capture.modules, capture.cloudpickle, recorded=capture.recorded
+    )
 
 
 def resolved(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from imagesmith.findings import Finding, error
+from imagesmith.findings import Finding, error, warning
 from imagesmith.resolve.relax import Move, distance, explain
 from imagesmith.resolve.report import GOOD, Entry, Status
 
@@ -74,6 +74,20 @@ def conflict(pins: Sequence[Pin], solve: Solve, reason: Finding) -> Iterator[Fin
         yield reason
     for core in found.cores:
         yield cannot_go_together(core, reason.message, found.relaxations, "linux-64")
+
+
+def skew(recorded: Mapping[str, str], locked: Mapping[str, str]) -> Iterator[Finding]:
+    """Find what objects were pickled by that the lock has in another version."""
+    for name, version in sorted(recorded.items()):
+        got = locked.get(name, version)
+        if got != version:
+            yield warning(
+                "verify.skew",
+                name,
+                f"the function holds objects that {name} {version} pickled, and the image gets"
+                f" {name} {got}: they may not load, or answer otherwise",
+                f"train it again with {name} {got}, or lock with --update {name}=={version}",
+            )
 
 
 def cannot_go_together(

@@ -123,7 +123,15 @@ def resolve(
         if packages := resolved.lock.packages:
             count = f"{len(packages)} conda packages, {count}"
         progress.say("resolve", f"{count} for linux-64, glibc {target.glibc}")
-    return resolved
+    return replace(resolved, findings=(*resolved.findings, *_skew(wanted, resolved.lock)))
+
+
+def _skew(wanted: Wanted | Specification, lock: Lock | None) -> list[Finding]:
+    if lock is None or not isinstance(wanted, Wanted) or not wanted.recorded:
+        return []
+    from imagesmith.resolve.explain import skew
+
+    return list(skew(wanted.recorded, {name: v for (_, name), v in _versions(lock).items()}))
 
 
 def _ask_for(

@@ -36,12 +36,14 @@ class Wanted:
     """An environment, and what of it is wanted in the image.
 
     ``modules`` are the import names that the function uses; None where there is no function: then
-    it is what the user installed by name. ``cloudpickle`` is the version that pickled the function.
+    it is what the user installed by name. ``cloudpickle`` is the version that pickled the function,
+    ``recorded`` the versions of distributions that objects in it say they were pickled by.
     """
 
     environment: Environment
     modules: tuple[str, ...] | None = None
     cloudpickle: str | None = None
+    recorded: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def test_the_same_packages_give_the_same_image_in_another_store(shop, base, pack
     assert again.manifest == first.manifest
 
 
-def test_a_changed_package_changes_its_layer_and_the_lock_and_no_other(shop, base, package, tmp_path):
+def test_a_changed_package_changes_its_layer_and_the_lock_alone(shop, base, package, tmp_path):
     packages = [package("anvil", plans.HEAVY), package("leaf")]
     first = build(shop, make_plan(shop, base, [], tmp_path, packages=packages))
     packages[0] = package("anvil", plans.HEAVY)

@@ -59,6 +59,7 @@ def resolved(channel, index, store):
     """Resolve these captured packages; needed is what was installed by name."""
 
     def run(*packages, wish=None, store=store, modules=None, distributions=(), **sources):
+        recorded = sources.pop("recorded", {})
         environment = Environment(
             python="3.11.7",
             implementation="cpython",
@@ -70,7 +71,7 @@ def resolved(channel, index, store):
             channels=(channel.url,),
         )
         return resolve(
-            Wanted(environment, modules),
+            Wanted(environment, modules, recorded=recorded),
             Target("3.11", "2.36"),
             wish=wish or Wish(),
             sources=Sources(index.url, **sources),
@@ -196,6 +197,15 @@ def test_what_only_others_brought_moves_where_linux_needs_it(resolved, channel, 
     channel.add("beta", "2.0")
     found = resolved(package("alpha", "1.0", "beta"), package("beta", requested=None))
     assert {p.name: p.version for p in found.lock.packages}["beta"] == "2.0"
+
+
+def test_an_object_of_another_version_than_the_locked_one_is_told(resolved, channel, package):
+    channel.add("alpha", "1.0")
+    found = resolved(package("alpha"), recorded={"alpha": "0.9", "elsewhere": "1"})
+    (finding,) = found.findings
+    assert (finding.code, finding.subject) == ("verify.skew", "alpha")
+    assert "alpha 0.9 pickled" in finding.message
+    assert resolved(package("alpha"), recorded={"alpha": "1.0"}).findings == ()
 
 
 def test_pip_brings_no_second_of_what_conda_has(resolved, index, channel, package, distribution):
