@@ -58,7 +58,8 @@ def test_the_steps_taken_one_by_one_give_the_same_image(build, imagesmith, tmp_p
     assert captured.returncode == 0, captured.stderr
     locked = imagesmith("lock", bundle, "-o", lock)
     assert locked.returncode == 0, locked.stderr
-    assert {path.name for path in lock.iterdir()} == {"pylock.toml", "requirements.txt"}
+    files = {"pylock.toml", "report.json", "requirements.txt"}
+    assert {path.name for path in lock.iterdir()} == files
     built, _ = build(bundle, name="iris", output="stepwise")
     assert built.stdout == whole.stdout
 
