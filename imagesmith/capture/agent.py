@@ -430,7 +430,7 @@ class _Listening(type(os.environ)):  # type: ignore[misc]
     def __getitem__(self, key: str) -> str:
         if isinstance(key, str):
             frame: Any = sys._getframe(1)
-            while frame.f_back and frame.f_globals.get("__name__") in ("os", "_collections_abc"):
+            while frame.f_back and frame.f_globals.get("__name__") in ("os", "collections.abc"):
                 frame = frame.f_back
             self.asked.setdefault(key, set()).add(str(frame.f_globals.get("__name__")))
         value: str = super().__getitem__(key)
