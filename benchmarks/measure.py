@@ -28,7 +28,7 @@ class Row:
     @property
     def digits(self) -> int:
         """How many decimals tell something."""
-        return {"us": 0, "ms": 0, "s": 2, "kB": 1}[self.unit]
+        return {"us": 0, "ms": 0, "s": 2, "kB": 1, "MB": 0}[self.unit]
 
 
 def medians(*runs: Callable[[], float]) -> tuple[float, ...]:

@@ -432,7 +432,7 @@ class _Listening(type(os.environ)):  # type: ignore[misc]
     def __getitem__(self, key: str) -> str:
         if isinstance(key, str):
             frame: Any = sys._getframe(1)
-            while frame.f_back and frame.f_globals.get("__name__") in ("os", "_collections_abc"):
+            while frame.f_back and frame.f_globals.get("__name__") in ("os", "collections.abc"):
                 frame = frame.f_back
             self.asked.setdefault(key, set()).add(str(frame.f_globals.get("__name__")))
         value: str = super().__getitem__(key)
@@ -1194,6 +1194,7 @@ def _opcodes() -> dict[int, _Opcode]:
 
 _OPCODES = _opcodes()
 _MARK = object()
+_UNKNOWN = (None, None)
 _escape_decode: Any = codecs.escape_decode  # what the Unpickler does, and nothing public
 _HIGHEST = 5
 _INNERMOST = 3  # of pickles in pickles
@@ -1237,46 +1238,46 @@ class PickleReader:
         self._depth = depth
         self._protocol = 0
         self._next = 0
-        self._first = self._last = 0  # of the argument
+        self._first = 0  # of the argument, which ends before the next
         self._frame = 0  # where it ends
         self._stack: list[Any] = []  # strings, Named and tuples of them; None for all else
         self._memo: dict[int, Any] = {}
 
     def __iter__(self) -> Iterator[Any]:
         """Give the pairs, in the order of the pickle."""
-        name = ""
+        data, steps, name = self._data, self._STEPS, ""
         while name != "STOP":
             at = self._next
             try:
-                opcode = _OPCODES[self._data[at]]
-                name = opcode.name
-                self._read_argument(opcode)
-                step: Callable[..., Iterable[Any]] = self._STEPS.get(name, PickleReader._other)
-                found = step(self, opcode)
+                opcode = _OPCODES[data[at]]
+                name, size = opcode[:2]
+                if size >= 0:
+                    self._first, self._next = at + 1, at + 1 + size
+                else:
+                    self._measure(opcode)
+                # What reaches over a frame's end is read in another way by each Unpickler.
+                if self._next > len(data) or at < self._frame < self._next:
+                    raise ValueError
+                found = steps.get(name, PickleReader._other)(self, opcode)
             except (LookupError, ValueError, Warning) as fault:
                 raise BadPickle(f"it ends too early, or is damaged, at byte {at}") from fault
-            yield from found
+            if found:
+                yield from found
 
-    def _read_argument(self, opcode: _Opcode) -> None:
-        first, size = self._next + 1, opcode.size
-        last = first
-        if size == pickletools.UP_TO_NEWLINE:
+    def _measure(self, opcode: _Opcode) -> None:
+        """Find the argument, whose size is not fixed."""
+        first = last = self._next + 1
+        if opcode.size == pickletools.UP_TO_NEWLINE:
             for _ in range(opcode.lines):
                 last = self._data.find(b"\n", last) + 1 or len(self._data) + 1
-        elif size >= 0:
-            last += size
         else:
-            first += _WIDTHS[size]
-            last = first + int.from_bytes(self._data[first - _WIDTHS[size] : first], "little")
-        # What reaches over a frame's end is read in another way by each Unpickler.
-        if last > len(self._data) or self._next < self._frame < last:
-            raise ValueError
-        self._first, self._last = first, last
-        self._next = last
+            first += _WIDTHS[opcode.size]
+            last = first + int.from_bytes(self._data[last:first], "little")
+        self._first, self._next = first, last
 
     @property
     def _bytes(self) -> bytes:
-        argument: bytes = self._data[self._first : self._last]
+        argument: bytes = self._data[self._first : self._next]
         return argument
 
     @property
@@ -1295,10 +1296,9 @@ class PickleReader:
         return self._stack.pop()
 
     def _pop_to_mark(self) -> list[Any]:
-        items = []
-        while self._stack[-1] is not _MARK:
-            items.append(self._stack.pop())
-        self._stack.pop()
+        items, stack = [], self._stack
+        while (item := stack.pop()) is not _MARK:
+            items.append(item)
         return items[::-1]
 
     def _other(self, opcode: _Opcode) -> Iterable[Any]:
@@ -1306,7 +1306,7 @@ class PickleReader:
             self._pop_to_mark()
         for _ in range(opcode.pops):
             self._pop()
-        self._stack += [None] * opcode.pushes
+        self._stack.extend(_UNKNOWN[: opcode.pushes])
         return ()
 
     def _proto(self, _: _Opcode) -> Iterable[Any]:
@@ -1316,38 +1316,43 @@ class PickleReader:
         return ()
 
     def _begin_frame(self, _: _Opcode) -> Iterable[Any]:
-        if self._first < self._frame or self._last + self._number > len(self._data):
+        end = self._next + self._number
+        if self._first < self._frame or end > len(self._data):
             raise ValueError
-        self._frame = self._last + self._number
+        self._frame = end
         return ()
 
     def _push(self, thing: Any) -> Iterable[Any]:
-        key = self._stack[-1] if self._stack else None
-        self._stack.append(thing)
-        if isinstance(thing, str) and isinstance(key, str) and key in _VERSIONS:
-            return [("version", (_VERSIONS[key], thing))]
+        stack = self._stack
+        key = stack[-1] if stack else None
+        stack.append(thing)
+        if isinstance(key, str) and key in _VERSIONS and isinstance(thing, str):
+            return (("version", (_VERSIONS[key], thing)),)
         return ()
 
     def _mark(self, _: _Opcode) -> Iterable[Any]:
         self._stack.append(_MARK)
         return ()
 
-    def _text(self, opcode: _Opcode) -> Iterable[Any]:
+    def _text(self, _: _Opcode) -> Iterable[Any]:
+        return self._told(self._bytes.decode("utf-8", "surrogatepass"))
+
+    def _old_text(self, opcode: _Opcode) -> Iterable[Any]:
         argument = self._bytes
         if opcode.name == "UNICODE":
-            text = argument[:-1].decode("raw-unicode-escape")
-        elif opcode.name == "STRING":
-            text = _escape_decode(_unquoted(argument[:-1]))[0].decode("ascii")
-        elif opcode.name.endswith("STRING"):
-            text = argument.decode("ascii")
-        else:
-            text = argument.decode("utf-8", "surrogatepass")
-        return [*self._push(text), ("text", text)]
+            return self._told(argument[:-1].decode("raw-unicode-escape"))
+        if opcode.name == "STRING":
+            argument = _escape_decode(_unquoted(argument[:-1]))[0]
+        return self._told(argument.decode("ascii"))
+
+    def _told(self, text: str) -> Iterable[Any]:
+        version = self._push(text)
+        return [*version, ("text", text)] if version else (("text", text),)
 
     def _binary(self, _: _Opcode) -> Iterable[Any]:
         """Look into bytes that may be a pickle of their own."""
         self._stack.append(None)
-        first, last = self._first, self._last
+        first, last = self._first, self._next
         nested = last - first > 2 and self._data[first] == 0x80 and self._data[last - 1] == ord(".")
         if not nested or self._depth == _INNERMOST:
             return ()
@@ -1358,10 +1363,10 @@ class PickleReader:
         return [("held" if kind == "module" else kind, what) for kind, what in found]
 
     def _put(self, opcode: _Opcode) -> Iterable[Any]:
-        thing = self._pop()
-        self._stack.append(thing)
-        index = len(self._memo) if opcode.name == "MEMOIZE" else self._index(opcode)
-        self._memo[index] = thing
+        thing = self._stack[-1]
+        if thing is _MARK:
+            raise ValueError
+        self._memo[len(self._memo) if opcode.name == "MEMOIZE" else self._index(opcode)] = thing
         return ()
 
     def _get(self, opcode: _Opcode) -> Iterable[Any]:
@@ -1417,8 +1422,8 @@ class PickleReader:
             return [("module", given[0])]
         return ()
 
-    _STEPS: dict[str, Callable[..., Iterable[Any]]] = {  # noqa: RUF012
-        **dict.fromkeys(["STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE"], _text),
+    _STEPS: dict[str, Any] = {  # noqa: RUF012
+        **dict.fromkeys(["STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE"], _old_text),
         **dict.fromkeys(["SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"], _text),
         **dict.fromkeys(["SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"], _binary),
         **dict.fromkeys(["PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"], _put),

@@ -12,12 +12,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from imagesmith.capture.agent import BadPickle, is_standard, read_pickle
+from imagesmith.capture.audit import audit
 from imagesmith.capture.environment import Environment
 from imagesmith.findings import Finding, ImagesmithError, error, stop_on_errors
 from imagesmith.names import check_input_type, check_name, check_strings
@@ -220,25 +218,8 @@ def read(folder: Path) -> Capture:
     pickle, or names modules that the capture does not list.
     """
     capture = kept(folder)
-    try:
-        named = {what for kind, what in read_pickle(str(folder / FUNCTION)) if kind == "module"}
-    except BadPickle as fault:
-        raise ImagesmithError(_bad_pickle(folder, str(fault))) from fault
-    if unlisted := sorted(module for module in named if not _is_listed(module, capture)):
-        reason = f"it names modules that the capture does not list: {', '.join(unlisted)}"
-        raise ImagesmithError(_bad_pickle(folder, reason))
+    audit(folder / FUNCTION, capture)
     return capture
-
-
-def _is_listed(module: str, capture: Capture) -> bool:
-    """Say whether a capture knows of a module; which are of the standard library is its Python's
-    affair, and told only if that is ours.
-    """
-    top = module.partition(".")[0]
-    local = (PurePosixPath(file).parts[1] for file in capture.files if file != FUNCTION)
-    listed = {"cloudpickle", *(name.partition(".")[0] for name in (*capture.modules, *local))}
-    ours = "{}.{}".format(*sys.version_info)
-    return top in listed or is_standard(top) or capture.python_minor != ours
 
 
 def kept(folder: Path) -> Capture:
@@ -330,15 +311,6 @@ def _not_a_bundle(folder: Path, fault: Exception) -> Finding:
         folder,
         f"{folder} is not a bundle: {fault}",
         "write one with `imagesmith capture TARGET --name N -o BUNDLE`",
-    )
-
-
-def _bad_pickle(folder: Path, reason: str) -> Finding:
-    return error(
-        "capture.bad-pickle",
-        folder / FUNCTION,
-        f"{folder / FUNCTION} is not a function that imagesmith captured: {reason}",
-        "capture it again, with `imagesmith capture TARGET --name N -o BUNDLE`",
     )
 
 

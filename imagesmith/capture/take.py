@@ -14,10 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imagesmith.answers import same
 from imagesmith.capture import bundle
 from imagesmith.capture.bundle import Answers, Capture, Samples
+<<<<<<< HEAD
 from imagesmith.capture.conda import read_conda
+=======
+from imagesmith.capture.differences import batch_dependent, pickle_differs
+>>>>>>> wip-agent
 from imagesmith.capture.environment import Environment, interpreter
 from imagesmith.capture.samples import load
 from imagesmith.capture.target import Target, parse
@@ -45,7 +48,6 @@ _T = TypeVar("_T")
 _AGENT = Path(__file__).with_name("agent.py")
 _KIND = "captures"
 _FORMAT = 4  # of what is remembered of a capture, and of the findings that are made here
-_RTOL = 1e-6
 _LOG = 100_000  # bytes
 
 
@@ -158,7 +160,7 @@ def _check(
 def _stored(order: _Order, store: Store) -> _Taken | None:
     """Give the capture in the store if a new one would come out the same."""
     record = store.recall(_KIND, order.key)
-    if record is None or _seen(record["seen"]).state(_environ()) != record["state"]:
+    if record is None or Seen.from_json(record["seen"]).state(_environ()) != record["state"]:
         return None
     try:
         found = bundle.kept(store.root / "folders" / _KIND / record["folder"])
@@ -169,8 +171,9 @@ def _stored(order: _Order, store: Store) -> _Taken | None:
 
 
 def _fresh(order: _Order, store: Store, progress: Progress) -> _Taken:
-    """Run the agent; then side by side ask the pickle, and see that a second one is the same."""
+    """Capture anew, and remember it by what it depends on."""
     before = tree(order.target.root)
+<<<<<<< HEAD
     with tempfile.TemporaryDirectory(prefix="imagesmith-") as scratch, ThreadPoolExecutor() as side:
         out = Path(scratch, "first")
         result = _run_agent(order, out, "capture")
@@ -199,8 +202,14 @@ def _fresh(order: _Order, store: Store, progress: Progress) -> _Taken:
             "prefix": result["prefix"],
         }
     )
+=======
+    with tempfile.TemporaryDirectory(prefix="imagesmith-") as scratch:
+        captured, findings, seen = _look(order, Path(scratch), progress)
+        kept = _keep(captured, store)
+>>>>>>> wip-agent
     state = seen and seen.state(_environ())
-    if state and state["tree"] == before:  # else the capture itself, or somebody, changed a file
+    # Else the capture itself, or somebody, changed a file.
+    if seen and state and state["tree"] == before:
         store.remember(
             _KIND,
             order.key,
@@ -211,7 +220,30 @@ def _fresh(order: _Order, store: Store, progress: Progress) -> _Taken:
                 "findings": [finding.as_dict() for finding in findings],
             },
         )
-    return _Taken(kept, tuple(findings), stored=False)
+    return _Taken(kept, findings, stored=False)
+
+
+def _look(
+    order: _Order, scratch: Path, progress: Progress
+) -> tuple[Capture, tuple[Finding, ...], Seen | None]:
+    """Run the agent; then, side by side, ask the pickle, and see that a second one is the same."""
+    out, target = scratch / "captured", order.target.text
+    result = _run_agent(order, out, "capture")
+    for line in result["log"].splitlines():
+        progress.say("capture", line)
+    with ThreadPoolExecutor() as side:
+        unsteady = side.submit(_unsteady, order, out, scratch / "again")
+        asked = _run_agent(order, scratch / "asked", "ask", out)
+        findings = [
+            *_findings(result),
+            *_findings(asked),
+            *_conda(order, result["environment"]["kind"]),
+            *batch_dependent(target, result["answers"]),
+            *pickle_differs(target, result["answers"], asked["answers"]),
+            *unsteady.result(),
+        ]
+    once_each = tuple(dict.fromkeys(findings))
+    return _seal(order, out, result, asked), once_each, _seen(order, result["seen"])
 
 
 def _run_agent(order: _Order, out: Path, task: str, captured: Path | None = None) -> dict[str, Any]:
@@ -267,38 +299,6 @@ def _environment(result: Mapping[str, Any]) -> tuple[Environment, tuple[Finding,
     packages, channels, findings = read_conda(Path(result["prefix"]), os.environ)
     seen = Environment.from_json(result["environment"])
     return replace(seen, packages=packages, channels=channels), findings
-
-
-def _batch_dependent(order: _Order, answers: Mapping[str, Any] | None) -> Iterator[Finding]:
-    """Find the first sample that is answered otherwise when it comes in a batch."""
-    pairs = zip(answers["batch"], answers["single"], strict=True) if answers else ()
-    for number, (together, alone) in enumerate(pairs, 1):
-        if not same(together, alone, _RTOL):
-            yield warning(
-                "verify.batch-dependent",
-                order.target.text,
-                f"sample {number} is answered {together!r} in a batch, {alone!r} alone",
-                "answer each input by itself: how queries are batched is up to Clipper",
-            )
-            return
-
-
-def _pickle_differs(
-    order: _Order, here: Mapping[str, Any] | None, there: Mapping[str, Any] | None
-) -> Iterator[Finding]:
-    """Find the first sample that the function answers otherwise once it went through its pickle."""
-    pairs = zip(here["single"], there["single"], strict=True) if here and there else ()
-    for number, (mine, pickles) in enumerate(pairs, 1):
-        if not same(mine, pickles, _RTOL):
-            yield warning(
-                "verify.pickle-differs",
-                order.target.text,
-                f"sample {number} is answered {mine!r} by the function, and {pickles!r} by its"
-                " pickle in a fresh process",
-                "let it depend on nothing but its input: no unseeded generator, and nothing that"
-                " loading its file changes elsewhere",
-            )
-            return
 
 
 def _unsteady(order: _Order, first: Path, second: Path) -> list[Finding]:
@@ -379,14 +379,25 @@ def _keep(taken: Capture, store: Store) -> Capture:
     return replace(taken, folder=folder)
 
 
-def _seen(data: Mapping[str, Any]) -> Seen:
+def _seen(order: _Order, looked_at: Mapping[str, Any] | None) -> Seen | None:
+    """Give what a capture depends on; None where the agent says that nobody knows."""
+    if looked_at is None:
+        return None
     return Seen(
+<<<<<<< HEAD
         python=data["python"],
         root=data["root"],
         prefix=data["prefix"],
         sites=tuple(data["sites"]),
         files=tuple(data["files"]),
         variables=tuple(data["variables"]),
+=======
+        python=str(order.python),
+        root=str(order.target.root),
+        sites=tuple(looked_at["sites"]),
+        files=tuple(looked_at["files"]),
+        variables=(*looked_at["variables"], "PYTHONPATH"),
+>>>>>>> wip-agent
     )
 
 

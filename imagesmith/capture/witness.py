@@ -58,6 +58,12 @@ class Seen:
         except OSError:  # something it looked at is gone
             return None
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Seen:
+        """Read what as_json gave."""
+        lists = {key: tuple(data[key]) for key in ("sites", "files", "variables")}
+        return cls(**{**data, **lists})
+
     def as_json(self) -> dict[str, Any]:
         """Give it as plain JSON data."""
         return asdict(self)
