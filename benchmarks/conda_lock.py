@@ -1,7 +1,7 @@
 """Locking conda packages against channels of any size, beside py-rattler's own solve.
 
-imagesmith reads the channel once, as py-rattler does, and then lets conda-lock write the lock, which
-alone takes most of a second to start. The memory is that of the child that has the channel.
+imagesmith reads the channel once, as py-rattler does, then lets conda-lock write the lock, which
+takes most of a second to start. The memory is that of the child that has the channel.
 """
 
 import json
@@ -31,7 +31,7 @@ question = ask.CondaQuestion(Channels((url,)), Target("3.11", "2.36"), pins, (),
 lockfile.render(lockfile.lock(question, ask.ask(question, Store(Path(store)))))
 """
 _BARE = """
-import asyncio, json, sys
+import asyncio, json, os, sys
 import rattler
 
 url, cache, specs = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
@@ -45,6 +45,7 @@ asyncio.run(
         gateway=rattler.Gateway(cache_dir=cache), virtual_packages=[glibc],
     )
 )
+os._exit(0)  # which py-rattler may not survive otherwise
 """
 
 

@@ -16,11 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagesmith.capture import bundle
 from imagesmith.capture.bundle import Answers, Capture, Samples
-<<<<<<< HEAD
 from imagesmith.capture.conda import read_conda
-=======
 from imagesmith.capture.differences import batch_dependent, pickle_differs
->>>>>>> wip-agent
 from imagesmith.capture.environment import Environment, interpreter
 from imagesmith.capture.samples import load
 from imagesmith.capture.target import Target, parse
@@ -38,7 +35,7 @@ from imagesmith.runtime import batch
 from imagesmith.store import canonical, key_of, sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from imagesmith.progress import Progress
     from imagesmith.store import Store
@@ -173,40 +170,9 @@ def _stored(order: _Order, store: Store) -> _Taken | None:
 def _fresh(order: _Order, store: Store, progress: Progress) -> _Taken:
     """Capture anew, and remember it by what it depends on."""
     before = tree(order.target.root)
-<<<<<<< HEAD
-    with tempfile.TemporaryDirectory(prefix="imagesmith-") as scratch, ThreadPoolExecutor() as side:
-        out = Path(scratch, "first")
-        result = _run_agent(order, out, "capture")
-        for line in result["log"].splitlines():
-            progress.say("capture", line)
-        unsteady = side.submit(_unsteady, order, out, Path(scratch, "second"))
-        asked = _run_agent(order, Path(scratch, "asked"), "ask", out)
-        findings = _findings(result)
-        environment, broken = _environment(result)
-        findings += broken
-        findings += _batch_dependent(order, result["answers"])
-        findings += [
-            *_findings(asked),
-            *_pickle_differs(order, result["answers"], asked["answers"]),
-        ]
-        findings += unsteady.result()
-        findings = list(dict.fromkeys(findings))
-        taken = _seal(order, out, result, asked, environment)
-        kept = _keep(taken, store)
-    seen = result["seen"] and _seen(
-        {
-            **result["seen"],
-            "variables": [*result["seen"]["variables"], "PYTHONPATH"],
-            "python": str(order.python),
-            "root": str(order.target.root),
-            "prefix": result["prefix"],
-        }
-    )
-=======
     with tempfile.TemporaryDirectory(prefix="imagesmith-") as scratch:
         captured, findings, seen = _look(order, Path(scratch), progress)
         kept = _keep(captured, store)
->>>>>>> wip-agent
     state = seen and seen.state(_environ())
     # Else the capture itself, or somebody, changed a file.
     if seen and state and state["tree"] == before:
@@ -231,19 +197,21 @@ def _look(
     result = _run_agent(order, out, "capture")
     for line in result["log"].splitlines():
         progress.say("capture", line)
+    environment, broken = _environment(result)
     with ThreadPoolExecutor() as side:
         unsteady = side.submit(_unsteady, order, out, scratch / "again")
         asked = _run_agent(order, scratch / "asked", "ask", out)
         findings = [
             *_findings(result),
             *_findings(asked),
-            *_conda(order, result["environment"]["kind"]),
+            *broken,
             *batch_dependent(target, result["answers"]),
             *pickle_differs(target, result["answers"], asked["answers"]),
             *unsteady.result(),
         ]
     once_each = tuple(dict.fromkeys(findings))
-    return _seal(order, out, result, asked), once_each, _seen(order, result["seen"])
+    sealed = _seal(order, out, result, asked, environment)
+    return sealed, once_each, _seen(order, result)
 
 
 def _run_agent(order: _Order, out: Path, task: str, captured: Path | None = None) -> dict[str, Any]:
@@ -379,25 +347,18 @@ def _keep(taken: Capture, store: Store) -> Capture:
     return replace(taken, folder=folder)
 
 
-def _seen(order: _Order, looked_at: Mapping[str, Any] | None) -> Seen | None:
+def _seen(order: _Order, result: Mapping[str, Any]) -> Seen | None:
     """Give what a capture depends on; None where the agent says that nobody knows."""
+    looked_at = result["seen"]
     if looked_at is None:
         return None
     return Seen(
-<<<<<<< HEAD
-        python=data["python"],
-        root=data["root"],
-        prefix=data["prefix"],
-        sites=tuple(data["sites"]),
-        files=tuple(data["files"]),
-        variables=tuple(data["variables"]),
-=======
         python=str(order.python),
+        prefix=result["prefix"],
         root=str(order.target.root),
         sites=tuple(looked_at["sites"]),
         files=tuple(looked_at["files"]),
         variables=(*looked_at["variables"], "PYTHONPATH"),
->>>>>>> wip-agent
     )
 
 
