@@ -28,7 +28,8 @@ from pathlib import Path
 url, store, specs = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 pins = tuple(Pin(*spec.split("=")) for spec in specs)
 question = ask.CondaQuestion(Channels((url,)), Target("3.11", "2.36"), pins, (), pins)
-lockfile.render(lockfile.lock(question, ask.ask(question, Store(Path(store)))))
+with lockfile.locker(question) as lock:
+    lockfile.render(lock(ask.ask(question, Store(Path(store)))))
 """
 _BARE = """
 import asyncio, json, os, sys

@@ -51,13 +51,16 @@ def _publish(folder: Path, name: str, version: str, requires: list[str]) -> None
 
 
 def channel(folder: Path, records: int) -> list[str]:
-    """Write a channel of so many records, and give specs of some of its packages."""
+    """Write a channel of so many records, and give specs of some of its packages.
+
+    Each package requires two others, as in a tree, so that a solution has some hundred of them.
+    """
     linux: dict[str, object] = {}
     _record(linux, "python", "3.11.7", [])
     for name in _RUNTIME:
         _record(linux, name.replace("-", "_"), "1.0", ["python >=3.11,<3.12.0a0"])
     for number in range(records // _VERSIONS):
-        before = [f"bench{n} >=1" for n in range(max(0, number - 2), number)]
+        before = [f"bench{n} >=1" for n in sorted({number // 2, number // 3} - {number})]
         for minor in range(_VERSIONS):
             depends = ["python >=3.11,<3.12.0a0", "__glibc >=2.17", *before]
             _record(linux, f"bench{number}", f"1.{minor}", depends)

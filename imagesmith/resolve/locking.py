@@ -280,9 +280,10 @@ def _of_conda(
     from imagesmith.resolve.conda.ask import ask
     from imagesmith.resolve.conda.explain import findings
 
-    answer = ask(question, store)
-    found = list(findings(needed, answer))
-    return answer, () if found else lockfile.lock(question, answer), found
+    with lockfile.locker(question) as lock:
+        answer = ask(question, store)
+        found = list(findings(needed, answer))
+        return answer, () if found else lock(answer), found
 
 
 def _provided(asked: _Asked, packages: tuple[LockedPackage, ...]) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """``conda-lock.yml`` and the explicit lock: conda-lock writes, and we write down what it said.
 
 conda-lock solves with whatever command it is given as conda; here that is a script which repeats
-the answer that the channels have given already (ask.py), so they are read once. What conda-lock
-writes names its scratch folder and its version; what is kept depends on the packages alone.
+the answer that the channels have given (ask.py), so they are read once. It takes a second to start,
+so it is started while they are asked, and its script waits. What it writes names its scratch folder
+and its version; what is kept depends on the packages alone.
 
 Sources: conda-lock's lock file format, version 1; conda's explicit specification files.
 """
@@ -12,9 +13,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +26,11 @@ from imagesmith.capture.channels import public
 from imagesmith.findings import Finding, ImagesmithError, error, stop_on_errors
 from imagesmith.resolve.conda.ask import SUBDIR
 from imagesmith.resolve.lock import LockedPackage
-from imagesmith.store import canonical, key_of
+from imagesmith.store import canonical, key_of, write_whole
 from imagesmith.urls import bare, redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from imagesmith.resolve.conda.ask import CondaAnswer, CondaQuestion
 
@@ -38,7 +42,7 @@ _CONDA = """\
 case $1 in
 --version) echo conda 24.1.0 ;;
 info) echo '{"pkgs_dirs": []}' ;;
-create) cat answer.json ;;
+create) until [ -e answer.json ]; do sleep 0.02; done; cat answer.json ;;
 *) exit 2 ;;
 esac
 """
@@ -49,18 +53,21 @@ metadata:
 """
 
 
-def lock(question: CondaQuestion, answer: CondaAnswer) -> tuple[LockedPackage, ...]:
-    """Let conda-lock lock a solution.
+@contextmanager
+def locker(
+    question: CondaQuestion,
+) -> Iterator[Callable[[CondaAnswer], tuple[LockedPackage, ...]]]:
+    """Start conda-lock for a question, and give what lets it lock the solution.
 
-    Raises ImagesmithError: missing.hash and missing.package-name for packages that cannot be
+    That raises ImagesmithError: missing.hash and missing.package-name for packages that cannot be
     trusted, unsatisfiable.solver where conda-lock fails.
     """
     with tempfile.TemporaryDirectory(prefix="imagesmith-") as name:
         folder = Path(name)
-        for file, data in _inputs(question, answer).items():
+        for file, data in _inputs(question).items():
             (folder / file).write_bytes(data)
         (folder / "conda").chmod(0o755)
-        done = subprocess.run(
+        process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "conda_lock", "lock", "--conda", "./conda"),
                 *("--file", "environment.yml", "--platform", SUBDIR, "--log-level", "ERROR"),
@@ -69,29 +76,42 @@ def lock(question: CondaQuestion, answer: CondaAnswer) -> tuple[LockedPackage, .
             cwd=folder,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
+            start_new_session=True,
         )
-        if done.returncode != 0:
-            raise ImagesmithError(_failed(done.stderr))
-        return parse((folder / "conda-lock.yml").read_bytes())
+        try:
+            yield partial(_lock, process, folder)
+        finally:
+            if process.poll() is None:  # the answer was that there is nothing to lock
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
-def _inputs(question: CondaQuestion, answer: CondaAnswer) -> dict[str, bytes]:
+def _lock(
+    process: subprocess.Popen[str], folder: Path, answer: CondaAnswer
+) -> tuple[LockedPackage, ...]:
+    solved: dict[str, Any] = {"actions": {"FETCH": answer.records, "LINK": []}}
+    write_whole(folder / "answer.json", json.dumps(solved).encode())
+    _, said = process.communicate()
+    if process.returncode != 0:
+        raise ImagesmithError(_failed(said))
+    return parse((folder / "conda-lock.yml").read_bytes())
+
+
+def _inputs(question: CondaQuestion) -> dict[str, bytes]:
     """Give conda-lock's input files: JSON, which is YAML."""
-    specs = [pin.name for pin in question.pins]  # which versions hold, the answer has decided
+    specs = [pin.name for pin in question.pins]  # which versions hold, the answer decides
     environment = {
         "channels": list(question.channels.urls),
         "platforms": [SUBDIR],
         "dependencies": [*question.base, *specs],
     }
     virtual = {"subdirs": {SUBDIR: {"packages": question.virtual}}}
-    solved: dict[str, Any] = {"actions": {"FETCH": answer.records, "LINK": []}}
     return {
         "environment.yml": canonical(environment),
         "virtual.yml": canonical(virtual),
-        "answer.json": json.dumps(solved).encode(),
         "conda": _CONDA.encode(),
     }
 
