@@ -67,36 +67,35 @@ def locker(
         for file, data in _inputs(question).items():
             (folder / file).write_bytes(data)
         (folder / "conda").chmod(0o755)
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "conda_lock", "lock", "--conda", "./conda"),
-                *("--file", "environment.yml", "--platform", SUBDIR, "--log-level", "ERROR"),
-                *("--virtual-package-spec", "virtual.yml", "--lockfile", "conda-lock.yml"),
-            ],
-            cwd=folder,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        with (folder / "said").open("wb") as said:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "conda_lock", "lock", "--conda", "./conda"),
+                    *("--file", "environment.yml", "--platform", SUBDIR, "--log-level", "ERROR"),
+                    *("--virtual-package-spec", "virtual.yml", "--lockfile", "conda-lock.yml"),
+                ],
+                cwd=folder,
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,
+            )
         try:
             yield partial(_lock, process, folder)
         finally:
             if process.poll() is None:  # the answer was that there is nothing to lock
                 os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+                process.wait()
 
 
 def _lock(
-    process: subprocess.Popen[str], folder: Path, answer: CondaAnswer
+    process: subprocess.Popen[bytes], folder: Path, answer: CondaAnswer
 ) -> tuple[LockedPackage, ...]:
     solved: dict[str, Any] = {"actions": {"FETCH": answer.records, "LINK": []}}
     write_whole(folder / "answer.json", json.dumps(solved).encode())
-    _, said = process.communicate()
-    if process.returncode != 0:
-        raise ImagesmithError(_failed(said))
+    if process.wait() != 0:
+        raise ImagesmithError(_failed((folder / "said").read_text(errors="replace")))
     return parse((folder / "conda-lock.yml").read_bytes())
 
 
