@@ -168,7 +168,7 @@ def capture(request: Json, findings: list[Json]) -> Json:
         "recorded": recorded,
         "environment": {**read_interpreter(), "distributions": distributions},
         "answers": answers,
-        "seen": watch.seen(places, request),
+        "seen": watch.seen(places, request, modules.carried.values()),
         "path": sys.path,
         "carried": modules.carried,
     }
@@ -401,13 +401,13 @@ class Watch:
         """Go on listening to what is read, but no longer to what reaches outside."""
         self._loading = False
 
-    def seen(self, places: Places, request: Json) -> Json | None:
-        """Say what the target depends on; None if it reached outside."""
+    def seen(self, places: Places, request: Json, carried: Iterable[str]) -> Json | None:
+        """Say what the target depends on, and what is carried; None if it reached outside."""
         if self._outside:
             return None
         return {
             "sites": sorted({os.path.realpath(s) for s in places.sites if os.path.isdir(s)}),
-            "files": sorted(self.files(places, request)),
+            "files": sorted({*self.files(places, request), *filter(os.path.isfile, carried)}),
             "variables": sorted(_Listening.asked),
         }
 
@@ -2023,9 +2023,7 @@ def variables_read(request: Json, owners: Owners) -> Iterator[Json]:
         yield warning(
             "capture.environment-variable",
             ", ".join(names),
-            "{} reads {} from its environment, which the image does not set".format(
-                request["attribute"], " and ".join(names)
-            ),
+            f"{request['attribute']} reads environment variables that the image does not set",
             "read what decides about the model when it is loaded, and keep that; what belongs to a"
             " machine, let whoever starts the replicas set there",
         )
