@@ -124,12 +124,13 @@ def runner_for(store: Store, progress: Progress, *, by_engine: bool) -> Runner:
     The engine does ``by_engine``, and where this machine lets imagesmith start none.
     """
     from imagesmith.engine import is_in_reach
-    from imagesmith.publish.engine import EnginePublisher
-    from imagesmith.run.docker import DockerRunner
     from imagesmith.run.rootfs import RootfsRunner
 
     rootfs = RootfsRunner(store)
     if by_engine or (not rootfs.can_start() and is_in_reach()):
+        from imagesmith.publish.engine import EnginePublisher
+        from imagesmith.run.docker import DockerRunner
+
         return DockerRunner(EnginePublisher(store, progress))
     return rootfs
 
@@ -286,11 +287,6 @@ def wanted(bundle: Path | None, env: Path | None, shop: Workshop) -> Wanted | Sp
     Raises ImagesmithError: usage.lock where it is not one of them, usage.bundle,
     usage.specification, capture.….
     """
-    from imagesmith.capture.bundle import read
-    from imagesmith.capture.prefix import read_prefix
-    from imagesmith.capture.sources import read_specification
-    from imagesmith.resolve import Wanted
-
     if (bundle is None) == (env is None):
         raise ImagesmithError(
             error(
@@ -301,12 +297,19 @@ def wanted(bundle: Path | None, env: Path | None, shop: Workshop) -> Wanted | Sp
             )
         )
     if bundle is not None:
+        from imagesmith.capture.bundle import read
+
         return wanted_by(read(bundle))
     assert env is not None
     found: Wanted | Specification
     if os.path.isfile(env):  # noqa: PTH113 (pathlib's raises where a name is too long)
+        from imagesmith.capture.sources import read_specification
+
         found, findings = read_specification(env)
     else:
+        from imagesmith.capture.prefix import read_prefix
+        from imagesmith.resolve import Wanted
+
         environment, findings = read_prefix(env)
         found = Wanted(environment)
     for finding in findings:

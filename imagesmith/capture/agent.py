@@ -170,7 +170,7 @@ def capture(request: Json, findings: list[Json]) -> Json:
         "environment": {**read_interpreter(), "distributions": distributions},
         "prefix": sys.prefix,
         "answers": answers,
-        "seen": watch.seen(places, request),
+        "seen": watch.seen(places, request, modules.carried.values()),
         "path": sys.path,
         "carried": modules.carried,
     }
@@ -181,6 +181,7 @@ def ask_pickle(request: Json, findings: list[Json]) -> Json:
 
     Modules that only the target's own loading would have loaded cannot hide any here.
     """
+    started = set(sys.modules)
     with open(os.path.join(request["captured"], "result.json"), encoding="utf-8") as file:
         captured = json.load(file)
     places = Places()
@@ -198,7 +199,7 @@ def ask_pickle(request: Json, findings: list[Json]) -> Json:
     called = {owners.claim(name) for name in set(sys.modules) - loaded} - {None}
     modules = Modules(request["captured"], findings, captured["carried"])
     needs = Needs(modules, places, owners, findings)
-    for wanted in [*imports.found, *local_modules(places)]:
+    for wanted in [*imports.found, *local_modules(places, set(sys.modules) - started)]:
         needs.want(wanted)
     needs.close()
     findings += carry_files_read(request, modules, watch, places)
@@ -403,13 +404,13 @@ class Watch:
         """Go on listening to what is read, but no longer to what reaches outside."""
         self._loading = False
 
-    def seen(self, places: Places, request: Json) -> Json | None:
-        """Say what the target depends on; None if it reached outside."""
+    def seen(self, places: Places, request: Json, carried: Iterable[str]) -> Json | None:
+        """Say what the target depends on, and what is carried; None if it reached outside."""
         if self._outside:
             return None
         return {
             "sites": sorted({os.path.realpath(s) for s in places.sites if os.path.isdir(s)}),
-            "files": sorted(self.files(places, request)),
+            "files": sorted({*self.files(places, request), *filter(os.path.isfile, carried)}),
             "variables": sorted(_Listening.asked),
         }
 
@@ -1829,11 +1830,13 @@ class Modules:
         """Carry all the files of a package, data too, without caches and hidden folders."""
         source, target = os.path.dirname(spec.origin), spec.name.replace(".", "/")
         archive = getattr(spec.loader, "archive", None)
+        # An editable installation may be a folder of links to the sources.
+        homes = {os.path.realpath(source), os.path.dirname(os.path.realpath(spec.origin))}
         for path in _files_of_archive(archive, source) if archive else _files_of_folder(source):
             place = f"{target}/{_slashed(os.path.relpath(path, source))}"
             if not _is_text(path):
                 self._left[path] = _odd_name(path)
-            elif not archive and not is_below(os.path.realpath(path), os.path.realpath(source)):
+            elif not archive and not _inside(os.path.realpath(path), homes):
                 self._left[path] = _link_out(path)
             elif archive or os.path.isfile(path):
                 self._carry(path, place, spec.loader)
@@ -2021,11 +2024,11 @@ class Imports:
                 self.found[Import(one, by, True)] = None
 
 
-def local_modules(places: Places) -> Iterator[Import]:
-    """Give the local modules that are loaded."""
-    for name, module in _loaded():
-        file = getattr(module, "__file__", None)
-        if name not in ("__main__", _BATCH) and isinstance(file, str) and places.is_local(file):
+def local_modules(places: Places, names: Iterable[str]) -> Iterator[Import]:
+    """Give those of the modules loaded that are local."""
+    for name in sorted({*names} - {_BATCH}):
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if isinstance(file, str) and places.is_local(file):
             yield Import(name, "a call", True)
 
 
@@ -2050,9 +2053,7 @@ def variables_read(request: Json, owners: Owners) -> Iterator[Json]:
         yield warning(
             "capture.environment-variable",
             ", ".join(names),
-            "{} reads {} from its environment, which the image does not set".format(
-                request["attribute"], " and ".join(names)
-            ),
+            f"{request['attribute']} reads environment variables that the image does not set",
             "read what decides about the model when it is loaded, and keep that; what belongs to a"
             " machine, let whoever starts the replicas set there",
         )

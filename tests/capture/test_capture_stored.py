@@ -127,6 +127,22 @@ def test_a_file_read_outside_the_project_counts(project, tmp_path):
     assert not project.heard.was_stored
 
 
+def test_a_module_outside_the_project_that_nothing_loaded_yet_counts(project, venv, tmp_path):
+    (tmp_path / "src").mkdir()
+    lazy = tmp_path / "src" / "lazy.py"
+    lazy.write_text("X = 1\n")
+    (venv.site / "src.pth").write_text(str(tmp_path / "src"))
+    project.write(
+        model="def predict(inputs):\n    import lazy\n    return [lazy.X for _ in inputs]\n"
+    )
+    for _ in range(2):
+        project.capture(TARGET, env=venv.prefix)
+    assert project.heard.was_stored
+    lazy.write_text("X = 2\n")
+    project.capture(TARGET, env=venv.prefix)
+    assert not project.heard.was_stored
+
+
 def test_an_environment_variable_that_it_asks_for_counts(project, monkeypatch):
     project.write(
         model="import os\nW = os.getenv('WEIGHT', '0')\n"

@@ -223,7 +223,8 @@ def test_an_editable_package_of_setuptools(project, load_and_ask, setuptools_edi
     env = setuptools_editable(
         mode,
         **{
-            "pyproject.toml": pyproject + "package-dir={mine='code'}\npy-modules=['single']\n",
+            "pyproject.toml": pyproject + "package-dir={mine='code'}\npy-modules=['single']\n"
+            "[tool.setuptools.package-data]\nmine=['*.txt']\n",
             "code/__init__.py": "",
             "code/rules.py": "import single\ndef use(text): return single.twice(text)\n",
             "code/data.txt": "",
@@ -235,8 +236,10 @@ def test_an_editable_package_of_setuptools(project, load_and_ask, setuptools_edi
     target.mkdir()
     (target / "model.py").write_text("from mine.rules import use\n" + USE)
     captured = project.capture(f"{target}/model.py:predict", env=env)
-    assert {"model.py", "mine/__init__.py", "mine/rules.py", "single.py"} <= copied(captured)
+    needed = {"model.py", "mine/__init__.py", "mine/rules.py", "mine/data.txt", "single.py"}
+    assert needed <= copied(captured)
     assert "mine" not in captured.modules
+    assert project.heard.codes == []
 
 
 def test_a_source_folder_named_by_a_pth_file(project, venv):
@@ -320,6 +323,16 @@ def test_a_local_module_that_stands_before_the_standard_librarys_is_carried(proj
         {"this.py": "def use(text): return text * 2\n"}, model="from this import use\n" + USE
     )
     assert "this.py" in copied(answers(project, load_and_ask))
+
+
+def test_what_the_interpreter_loads_when_it_starts_is_not_carried(project, monkeypatch):
+    extra = project.folder.with_name("extra")
+    extra.mkdir()
+    (extra / "sitecustomize.py").write_text("import helper\n")
+    (extra / "helper.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(extra))
+    project.write(model="def predict(inputs): return inputs\n")
+    assert copied(project.capture(TARGET, samples=["a"])) == {"model.py"}
 
 
 def test_what_a_script_does_as_main_is_not_needed(project):
