@@ -1,6 +1,7 @@
 # Everything a fresh clone needs, on Debian 12 with Python 3.11, make and git.
-#   make demo    the main job, end to end, on scikit-learn's iris data
-#   make test    the tests
+#   make demo       the main job, end to end, on scikit-learn's iris data
+#   make test       the tests, without those that take more than a minute each
+#   make test-long  those
 # What is missing comes from apt where this shell may use it; else it is said.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -8,14 +9,16 @@ BIN := .venv/bin
 export IMAGESMITH_CACHE ?= $(CURDIR)/.cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format typecheck bench clean
+.PHONY: demo test test-long lint format typecheck bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.has-demo
 	@$(call need,mmdebstrap,mmdebstrap)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/iris.sh
 
-test: .venv/.has-test
+test: SELECTED := not long
+test-long: SELECTED := long
+test test-long: .venv/.has-test
 	@$(call need,mmdebstrap,mmdebstrap)
 	@$(call need,skopeo,skopeo)
 	@$(call need,dockerd,docker.io)
@@ -23,7 +26,7 @@ test: .venv/.has-test
 	@$(call need,ip,iproute2)
 	@$(call need,buildah,buildah)
 	@# A file stays in one worker: some look at every container of the store.
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile -m "$(SELECTED)"
 
 lint: .venv/.has-check
 	$(BIN)/ruff check .

@@ -29,6 +29,7 @@ environments = ["sys_platform == 'linux' and platform_machine == 'x86_64'"]
 requires-python = "=={python}.*"
 created-by = "imagesmith"
 """
+_NO_PACKAGES = "packages = []\n"  # the key must be there
 _PACKAGE = """
 [[packages]]
 name = "{wheel.name}"
@@ -59,7 +60,8 @@ def render(lock: Lock) -> bytes:
     """Write a lock; no text in it needs escaping, which ``parse`` sees to."""
     head = _HEAD.format(python=lock.target.python)
     tail = _TAIL.format(target=lock.target)
-    return "".join((head, *map(_entry, lock.wheels), tail)).encode()
+    entries = map(_entry, lock.wheels) if lock.wheels else [_NO_PACKAGES]
+    return "".join((head, *entries, tail)).encode()
 
 
 def _entry(wheel: LockedWheel) -> str:

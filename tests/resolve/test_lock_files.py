@@ -46,10 +46,11 @@ def codes(stopped) -> list[str]:
     return [finding.code for finding in stopped.value.findings]
 
 
-def test_a_lock_reads_back_as_it_was_written(tmp_path):
-    write(LOCK, tmp_path / "lock")
-    assert read(tmp_path / "lock") == LOCK
-    assert (tmp_path / "lock/pylock.toml").read_bytes() == contents(LOCK)[PYLOCK]
+@pytest.mark.parametrize("lock", [LOCK, Lock(TARGET, ())], ids=["wheels", "no wheels"])
+def test_a_lock_reads_back_as_it_was_written(tmp_path, lock):
+    write(lock, tmp_path / "lock")
+    assert read(tmp_path / "lock") == lock
+    assert (tmp_path / "lock/pylock.toml").read_bytes() == contents(lock)[PYLOCK]
 
 
 def test_a_lock_takes_the_place_of_an_older_one(tmp_path):
