@@ -6,52 +6,35 @@ conflict is found in one go; unchanged input is not solved again.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imagesmith.findings import ExitCode, Finding, ImagesmithError, exit_code
 from imagesmith.resolve import pylock
-from imagesmith.resolve.indexes import configured
+from imagesmith.resolve.asked import Asked, Sources, ask_for
 from imagesmith.resolve.lock import Lock
-from imagesmith.resolve.needed import Wanted, Wish, is_standard, needs
+from imagesmith.resolve.needed import Wanted, Wish, is_standard
 from imagesmith.resolve.origin import Origin
-from imagesmith.resolve.relax import Pin
 from imagesmith.resolve.report import Report
 from imagesmith.resolve.solver import BuiltFile, Question
-from imagesmith.store import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from imagesmith.capture.environment import CondaPackage, Distribution
     from imagesmith.capture.specification import Specification
     from imagesmith.progress import Progress
     from imagesmith.resolve.available import Available
     from imagesmith.resolve.conda.ask import CondaAnswer, CondaQuestion
-    from imagesmith.resolve.indexes import Indexes
     from imagesmith.resolve.lock import LockedPackage, LockedWheel
     from imagesmith.resolve.needed import Needs
     from imagesmith.resolve.origin import Maker
     from imagesmith.resolve.platform import Target
-    from imagesmith.resolve.relax import Solve
+    from imagesmith.resolve.relax import Pin, Solve
     from imagesmith.resolve.report import Entry
     from imagesmith.resolve.solver import Solver
     from imagesmith.store import Store
 
 _KIND = "lock"
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What the user names instead of the sources that are configured or were captured.
-
-    ``cuda`` is the version of ``__cuda`` that the target has.
-    """
-
-    index_url: str | None = None
-    channels: tuple[str, ...] = ()
-    cuda: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,43 +44,6 @@ class Resolved:
     lock: Lock | None
     report: Report
     findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """All that is asked for one lock."""
-
-    wanted: Wanted | Specification
-    needs: Needs
-    pip: Question
-    conda: CondaQuestion | None
-
-    @property
-    def packages(self) -> tuple[CondaPackage, ...]:
-        """What conda had captured."""
-        return self.wanted.environment.packages if isinstance(self.wanted, Wanted) else ()
-
-    @property
-    def distributions(self) -> tuple[Distribution, ...]:
-        """What was captured of Python's own."""
-        return self.wanted.environment.distributions if isinstance(self.wanted, Wanted) else ()
-
-    @property
-    def by_pip(self) -> list[Distribution]:
-        """What was captured and is not conda's."""
-        by_conda = {d for package in self.packages for d in package.distributions}
-        return [d for d in self.distributions if d.name not in by_conda]
-
-    def key(self, solver: Solver) -> str:
-        """Give what the answer is remembered under."""
-        captured = [
-            [[d.name, d.version, d.size] for d in self.distributions],
-            [[p.name, p.version, p.build, p.size] for p in self.packages],
-        ]
-        conda = self.conda.public if self.conda else None
-        users = {name: list(by) for name, by in self.needs.needed_by.items()}
-        origins = [origin.public for origin in self.needs.origins]
-        return key_of(self.pip.public, conda, captured, users, origins, solver.identity)
 
 
 def resolve(
@@ -116,7 +62,7 @@ def resolve(
     The findings hold everything that is missing (missing.…) and every conflict (unsatisfiable.…).
     Raises ImagesmithError: reach.index and reach.channel where nobody answers, usage.….
     """
-    asked = _ask_for(wanted, target, wish, sources)
+    asked = ask_for(wanted, target, wish, sources)
     resolved = _recalled(asked, solver, store) or _solved(asked, solver, maker, store)
     if resolved.lock:
         count = f"{len(resolved.lock.wheels)} wheels"
@@ -134,58 +80,7 @@ def _skew(wanted: Wanted | Specification, lock: Lock | None) -> list[Finding]:
     return list(skew(wanted.recorded, {name: v for (_, name), v in _versions(lock).items()}))
 
 
-def _ask_for(
-    wanted: Wanted | Specification, target: Target, wish: Wish, sources: Sources
-) -> _Asked:
-    if isinstance(wanted, Wanted):
-        indexes = configured(sources.index_url, os.environ)
-        needed = needs(wanted, target, indexes, wish)
-        channels = wanted.environment.channels
-        packages = wanted.environment.packages
-    else:
-        from imagesmith.resolve import specified
-
-        indexes = _indexes(wanted, sources)
-        needed = specified.needs(wanted, target, wish)
-        channels, packages = wanted.channels, ()
-    pip = Question(needed.requirements, needed.preferences, target, indexes)
-    conda = None
-    if packages or needed.pins:
-        conda = _of_channels(packages, needed, target, sources.channels or channels, sources.cuda)
-    return _Asked(wanted, needed, pip, conda)
-
-
-def _indexes(specification: Specification, sources: Sources) -> Indexes:
-    """Give the indexes that a file names, beside those that are configured."""
-    named = configured(sources.index_url or specification.index_url, os.environ)
-    if sources.index_url:
-        return named
-    extra, links = specification.extra_index_urls, specification.find_links
-    return replace(named, extra=(*named.extra, *extra), find_links=(*named.find_links, *links))
-
-
-def _of_channels(
-    packages: Sequence[CondaPackage],
-    needed: Needs,
-    target: Target,
-    named: Sequence[str],
-    cuda: str | None,
-) -> CondaQuestion:
-    from imagesmith.resolve.conda.ask import SUBDIR, CondaQuestion
-    from imagesmith.resolve.conda.channels import DEFAULT, channels
-
-    return CondaQuestion(
-        channels=channels(named or (DEFAULT,), os.environ),
-        target=target,
-        pins=needed.pins,
-        preferences=needed.likes,
-        wanted=tuple(Pin(package.name, package.version) for package in packages),
-        elsewhere=tuple(sorted({p.subdir for p in packages} - {SUBDIR, "noarch"})),
-        cuda=cuda,
-    )
-
-
-def _recalled(asked: _Asked, solver: Solver, store: Store) -> Resolved | None:
+def _recalled(asked: Asked, solver: Solver, store: Store) -> Resolved | None:
     from imagesmith.resolve.conda import lockfile
 
     known = store.recall(_KIND, asked.key(solver))
@@ -199,7 +94,7 @@ def _recalled(asked: _Asked, solver: Solver, store: Store) -> Resolved | None:
     return Resolved(lock, Report.from_json(known["report"]), asked.needs.findings)
 
 
-def _remember(asked: _Asked, resolved: Resolved, solver: Solver, store: Store) -> None:
+def _remember(asked: Asked, resolved: Resolved, solver: Solver, store: Store) -> None:
     from imagesmith.resolve.conda import lockfile
 
     lock = resolved.lock
@@ -215,7 +110,7 @@ def _remember(asked: _Asked, resolved: Resolved, solver: Solver, store: Store) -
     )
 
 
-def _solved(asked: _Asked, solver: Solver, maker: Maker, store: Store) -> Resolved:
+def _solved(asked: Asked, solver: Solver, maker: Maker, store: Store) -> Resolved:
     """Ask channels and indexes, and gather all that is to be said."""
     from imagesmith.resolve.explain import advised
 
@@ -241,7 +136,7 @@ def _solved(asked: _Asked, solver: Solver, maker: Maker, store: Store) -> Resolv
 
 
 def _built(
-    asked: _Asked, on_index: Mapping[str, Available], maker: Maker
+    asked: Asked, on_index: Mapping[str, Available], maker: Maker
 ) -> tuple[list[LockedWheel], dict[str, tuple[Finding, ...]]]:
     """Make wheels of what is needed and has none; say by name what cannot be made, and why."""
     origins = {origin.name or origin.reference: origin for origin in asked.needs.origins}
@@ -286,7 +181,7 @@ def _of_conda(
         return answer, () if found else lock(answer), found
 
 
-def _provided(asked: _Asked, packages: tuple[LockedPackage, ...]) -> tuple[str, ...]:
+def _provided(asked: Asked, packages: tuple[LockedPackage, ...]) -> tuple[str, ...]:
     """Give the distributions that conda's packages bring (``name==version``), as far as is known.
 
     Of what was captured that is known; another package that needs Python is taken to bring the
@@ -375,7 +270,7 @@ def _missing(stopped: ImagesmithError) -> set[str]:
     }
 
 
-def _on_index(asked: _Asked, store: Store) -> dict[str, Available]:
+def _on_index(asked: Asked, store: Store) -> dict[str, Available]:
     """Ask the indexes about all that pip had brought, and all that is pinned."""
     from imagesmith.resolve.available import available
 
@@ -385,7 +280,7 @@ def _on_index(asked: _Asked, store: Store) -> dict[str, Available]:
 
 
 def _entries(
-    asked: _Asked, answer: CondaAnswer | None, on_index: Mapping[str, Available]
+    asked: Asked, answer: CondaAnswer | None, on_index: Mapping[str, Available]
 ) -> Iterator[Entry]:
     """Give the report's entries, by name."""
     from imagesmith.resolve import explain, specified

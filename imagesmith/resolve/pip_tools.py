@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _INPUT = "requirements.in"
 _OUTPUT = "requirements.txt"
-_CONSTRAINTS = "provided.txt"
+_CONSTRAINTS = "constraints.txt"
 
 
 class PipToolsSolver:
@@ -63,7 +63,7 @@ def _compile(question: Question) -> tuple[str, ...]:
     with tempfile.TemporaryDirectory(prefix="imagesmith-") as name:
         folder = Path(name)
         (folder / _INPUT).write_text(_lines(question.requirements))
-        (folder / _CONSTRAINTS).write_text(_lines(question.provided))
+        (folder / _CONSTRAINTS).write_text(_lines((*question.constraints, *question.provided)))
         # What is in the output already is preferred. It is a file of ours: as root, pip-compile
         # would put another in the place of a device.
         (folder / _OUTPUT).write_text(_lines(question.preferences))

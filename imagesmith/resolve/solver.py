@@ -30,7 +30,7 @@ class Question:
     ``requirements`` (PEP 508, sorted) must hold; ``preferences`` (``name==version``, sorted) are
     taken where they fit. ``provided`` (``name==version``) is there already, from conda: no other
     version of it may be chosen, and the answer does not bring it again. ``built`` are wheels that
-    no index has.
+    no index has, ``constraints`` (PEP 508) hold for what is chosen and ask for nothing.
     """
 
     requirements: tuple[str, ...]
@@ -39,14 +39,15 @@ class Question:
     indexes: Indexes
     provided: tuple[str, ...] = ()
     built: tuple[BuiltFile, ...] = ()
+    constraints: tuple[str, ...] = ()
 
     @property
     def public(self) -> list[Any]:
         """The question as JSON data, without credentials: what its answer is remembered under."""
         target = [self.target.python, self.target.glibc]
         built = [file.filename for file in self.built]
-        indexes = self.indexes.public
-        return [self.requirements, self.preferences, target, indexes, self.provided, built]
+        limits = [self.provided, built, self.constraints]
+        return [self.requirements, self.preferences, target, self.indexes.public, *limits]
 
     @property
     def pins(self) -> tuple[Pin, ...]:

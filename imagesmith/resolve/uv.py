@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _INPUT = "requirements.in"
 _OUTPUT = "pylock.toml"
-_CONSTRAINTS = "provided.txt"
+_CONSTRAINTS = "constraints.txt"
 
 # The user's own of these are passed on: how to reach an index, and where uv keeps its cache.
 _KEPT = frozenset(
@@ -72,8 +72,8 @@ class UvSolver:
             (folder / _INPUT).write_text(_lines(question.requirements))
             if question.preferences:  # uv prefers the versions of an output that is already there
                 (folder / _OUTPUT).write_text(_preferred(question.preferences))
-            if question.provided:
-                (folder / _CONSTRAINTS).write_text(_lines(_stubs(question.provided, folder)))
+            limits = (*question.constraints, *_stubs(question.provided, folder))
+            (folder / _CONSTRAINTS).write_text(_lines(limits))
             indexes = with_built(question, folder)
             done = subprocess.run(
                 _command(question),
@@ -110,7 +110,7 @@ def _command(question: Question) -> list[str]:
         "--format", "pylock.toml", "--no-header", "--no-annotate",
         "--python", sys.executable,  # only started; the target's version is the next option
         "--python-version", target.python, "--python-platform", target.uv_platform,
-        *(("--constraints", _CONSTRAINTS) if question.provided else ()),
+        "--constraints", _CONSTRAINTS,
         "--only-binary", ":all:",
         "--index-strategy", _strategy(question.indexes),
         "--quiet", "--no-progress", "--color", "never",

@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from fixtures.channel import linux_twins, macos_prefix, write_channel
+from fixtures.channel import (
+    Installed,
+    Package,
+    linux_twins,
+    macos_prefix,
+    make_prefix,
+    write_channel,
+)
 
 pytestmark = [pytest.mark.index, pytest.mark.apt]
 
@@ -92,3 +99,53 @@ def test_one_thing_is_locked_at_a_time(lock):
     done, _, _ = lock()
     assert done.returncode == 2
     assert "usage.lock" in done.stderr
+
+
+class TestTheCaseOfTheFirstDocument:
+    """appnope beside scikit-learn against numpy, by mkl: what Clipper's own page shows."""
+
+    @pytest.fixture
+    def mac(self, tmp_path):
+        py = "python >=3.11,<3.12.0a0"
+        packages = (
+            Package("python", "3.11.7", subdir="osx-arm64"),
+            Package("appnope", "0.1.0", depends=("python",), subdir="osx-arm64"),
+            Package("mkl", "11.3.3", subdir="osx-arm64"),
+            Package("numpy", "1.10.4", depends=(py, "mkl"), subdir="osx-arm64"),
+            Package("scikit-learn", "0.17.1", depends=(py, "numpy"), subdir="osx-arm64"),
+        )
+        asked = [Installed(p, requested=p.name) for p in packages]
+        return make_prefix(tmp_path / "mac", "osx-arm64", asked)
+
+    @pytest.fixture
+    def channel(self, tmp_path):
+        py = "python >=3.11,<3.12.0a0"
+        return write_channel(
+            tmp_path / "channel",
+            [
+                Package("python", "3.11.7"),
+                Package("appnope", "0.1.0", subdir="osx-arm64"),
+                Package("mkl", "11.3.1"),
+                Package("mkl", "11.3.3"),
+                Package("numpy", "1.10.1", "np_1", depends=(py, "mkl 11.3.1")),
+                Package("numpy", "1.10.4", "np_2", depends=(py, "mkl 11.3.3")),
+                Package("scikit-learn", "0.17.1", depends=(py, "numpy 1.10.*", "mkl 11.3.1")),
+                Package("scikit-learn", "0.18.0", depends=(py, "numpy 1.10.*", "mkl 11.3.3")),
+            ],
+        )
+
+    def test_both_are_told_in_one_run_and_what_is_proposed_locks(self, lock, mac, channel):
+        done, report, _ = lock("--env", mac, "--channel", channel)
+        assert done.returncode == 4
+        told = {f["code"]: f for f in report["findings"]}
+        assert told["missing.package"]["subject"] == "appnope 0.1.0"
+        conflict = told["unsatisfiable.conflict"]
+        assert "scikit-learn 0.17.1" in conflict["subject"]
+        assert {"mkl", "numpy"} & set(conflict["subject"].replace(",", "").split())
+        proposed = conflict["remedy"].partition(": ")[2].split("; or ")[0].split()
+        assert proposed[0] == "--update"
+        pasted = ("--env", mac, "--channel", channel, *proposed, "--allow-missing", "appnope")
+        done, report, _ = lock(*pasted)
+        assert done.returncode == 0, done.stderr
+        (appnope,) = [e for e in report["entries"] if e["name"] == "appnope"]
+        assert appnope["got"] is None

@@ -108,6 +108,17 @@ def test_requirements_and_their_own_index_are_taken(specified, resolved, index):
     assert ("alpha", "1.5") in [(w.name, w.version) for w in lock.wheels]
 
 
+def test_a_constraint_holds_for_what_others_bring(specified, resolved, index, tmp_path):
+    index.wheel("alpha", "1.0", requires=["beta"])
+    for version in ("1.0", "2.0"):
+        index.wheel("beta", version)
+    (tmp_path / "limits.txt").write_text("beta<2\nunused==1\n")
+    lock = resolved(specified("requirements.txt", "-c limits.txt\nalpha\n")).lock
+    chosen = {wheel.name: wheel.version for wheel in lock.wheels}
+    assert chosen["beta"] == "1.0"
+    assert "unused" not in chosen
+
+
 def test_an_update_takes_the_place_of_what_the_file_says(specified, resolved, index):
     for version in ("1.0", "1.5"):
         index.wheel("alpha", version)
