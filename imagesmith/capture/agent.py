@@ -17,6 +17,7 @@ The request (JSON):
     samples       a list of inputs, or null
     batch         the path of runtime/batch.py
     cloudpickle   the folder of a cloudpickle for environments that have none
+    owned         import names that conda's packages bring, some of them without metadata
     task          one of the three below
     captured      where "ask" finds the results of "capture", else null
 
@@ -140,7 +141,7 @@ def capture(request: Json, findings: list[Json]) -> Json:
     places = Places()
     # Before the target can change the path: what is installed, and who brings which module.
     distributions = list(read_distributions(sys.path, places.sites, findings))
-    owners = Owners(distributions)
+    owners = Owners(distributions, request["owned"])
     cloudpickle = import_cloudpickle(request["cloudpickle"])
     load_from_source(places)
     watch = Watch()
@@ -185,7 +186,7 @@ def ask_pickle(request: Json, findings: list[Json]) -> Json:
     with open(os.path.join(request["captured"], "result.json"), encoding="utf-8") as file:
         captured = json.load(file)
     places = Places()
-    owners = Owners(captured["environment"]["distributions"])
+    owners = Owners(captured["environment"]["distributions"], request["owned"])
     import_cloudpickle(request["cloudpickle"])
     sys.path[:] = captured["path"]
     sys.argv[:] = [request["file"] or request["module"]]
@@ -621,9 +622,9 @@ def _module_parts(path: str) -> Any:
 class Owners:
     """Which installed distribution brings which module; editable ones are the user's own."""
 
-    def __init__(self, distributions: Iterable[Json]) -> None:
+    def __init__(self, distributions: Iterable[Json], owned: Iterable[str]) -> None:
         installed = [d for d in distributions if not d["editable"]]
-        self._claims = {module for d in installed for module in d["modules"]}
+        self._claims = {module for d in installed for module in d["modules"]} | {*owned}
         self._namespaces = {above for claim in self._claims for above in _above(claim)}
 
     def claim(self, name: str) -> str | None:

@@ -103,8 +103,6 @@ class _Order:
             "samples": self.inputs,
             "batch": batch.__file__,
             "cloudpickle": _own_cloudpickle(),
-            "task": "capture",
-            "captured": None,
         }
 
     @property
@@ -194,13 +192,15 @@ def _look(
 ) -> tuple[Capture, tuple[Finding, ...], Seen | None]:
     """Run the agent; then, side by side, ask the pickle, and see that a second one is the same."""
     out, target = scratch / "captured", order.target.text
-    result = _run_agent(order, out, "capture")
+    packages, channels, broken = read_conda(order.python.parent.parent, os.environ)
+    owned = sorted({module for package in packages for module in package.modules})
+    run = partial(_run_agent, order, owned)
+    result = run(out, "capture")
     for line in result["log"].splitlines():
         progress.say("capture", line)
-    environment, broken = _environment(result)
     with ThreadPoolExecutor() as side:
-        unsteady = side.submit(_unsteady, order, out, scratch / "again")
-        asked = _run_agent(order, scratch / "asked", "ask", out)
+        unsteady = side.submit(_unsteady, order, run, out, scratch / "again")
+        asked = run(scratch / "asked", "ask", out)
         findings = [
             *_findings(result),
             *_findings(asked),
@@ -210,15 +210,19 @@ def _look(
             *unsteady.result(),
         ]
     once_each = tuple(dict.fromkeys(findings))
+    seen = Environment.from_json(result["environment"])
+    environment = replace(seen, packages=packages, channels=channels)
     sealed = _seal(order, out, result, asked, environment)
     return sealed, once_each, _seen(order, result)
 
 
-def _run_agent(order: _Order, out: Path, task: str, captured: Path | None = None) -> dict[str, Any]:
+def _run_agent(
+    order: _Order, owned: list[str], out: Path, task: str, captured: Path | None = None
+) -> dict[str, Any]:
     """Run the agent; its result with its log, or ImagesmithError with the errors that it found."""
     out.mkdir()
     request = out.with_suffix(".json")
-    asked = {"task": task, "captured": captured and str(captured)}
+    asked = {"task": task, "captured": captured and str(captured), "owned": owned}
     request.write_bytes(canonical({**order.request(out), **asked}))
     printed = out.with_suffix(".log")
     # A file and no pipe: a process that the target leaves behind would hold a pipe open for ever.
@@ -262,16 +266,11 @@ def _findings(result: Mapping[str, Any]) -> list[Finding]:
     return [Finding.from_dict(found) for found in result["findings"]]
 
 
-def _environment(result: Mapping[str, Any]) -> tuple[Environment, tuple[Finding, ...]]:
-    """Give the environment that the agent saw, with what conda has written of it."""
-    packages, channels, findings = read_conda(Path(result["prefix"]), os.environ)
-    seen = Environment.from_json(result["environment"])
-    return replace(seen, packages=packages, channels=channels), findings
-
-
-def _unsteady(order: _Order, first: Path, second: Path) -> list[Finding]:
+def _unsteady(
+    order: _Order, run: Callable[[Path, str], object], first: Path, second: Path
+) -> list[Finding]:
     """Find whether loading the target once more gives another function."""
-    _run_agent(order, second, "pickle")
+    run(second, "pickle")
     if sha256_file(first / bundle.FUNCTION) == sha256_file(second / bundle.FUNCTION):
         return []
     return [

@@ -242,3 +242,18 @@ def test_no_record_and_no_history_makes_it_fail(tmp_path_factory, record, histor
     json.dumps(environment.as_json(), ensure_ascii=False).encode()
     for finding in findings:
         json.dumps(finding.as_dict(), ensure_ascii=False).encode()
+
+
+def test_a_module_that_conda_brings_without_metadata_is_condas_and_not_carried(project, venv):
+    module = venv.site / "bare.py"
+    module.write_text("def answer(x):\n    return str(x)\n")
+    site = str(venv.site.relative_to(venv.prefix))
+    made = CondaPrefix(venv.prefix, "linux-64")
+    made.record("bare-package", "1.0", [f"{site}/bare.py"])
+    project.write(
+        model="import bare\n\n\ndef predict(xs):\n    return [bare.answer(x) for x in xs]\n"
+    )
+    captured = project.capture("model.py:predict", env=venv.prefix)
+    assert captured.modules == ("bare",)
+    assert not any("bare" in path for path in captured.files)
+    assert project.heard.codes == []

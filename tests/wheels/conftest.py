@@ -16,7 +16,8 @@ from imagesmith.resolve.platform import Target
 from imagesmith.resolve.uv import UvSolver
 from imagesmith.run.rootfs import RootfsRunner
 from imagesmith.store import Store
-from imagesmith.wheels import Source, WheelBuilder
+from imagesmith.wheels.build import WheelBuilder
+from imagesmith.wheels.source import Source
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from imagesmith.findings import ExitCode, ImagesmithError
 from imagesmith.image.bytecode import base_python
 from imagesmith.image.unpack import unpacked
 from imagesmith.resolve.platform import Target
-from imagesmith.wheels import of_folder
 from imagesmith.wheels.explain import explain
+from imagesmith.wheels.source import of_folder
 
 pytestmark = [pytest.mark.apt, pytest.mark.root]
 

@@ -10,7 +10,9 @@ import pytest
 from imagesmith.findings import ExitCode, ImagesmithError
 from imagesmith.progress import Silent
 from imagesmith.store import Store
-from imagesmith.wheels import archive, checkout, of_folder
+from imagesmith.wheels import archive
+from imagesmith.wheels.git import checkout
+from imagesmith.wheels.source import of_folder
 
 
 @pytest.fixture
