@@ -19,7 +19,7 @@ The request (JSON):
     cloudpickle   the folder of a cloudpickle for environments that have none
     owned         import names that conda's packages bring, some of them without metadata
     task          one of the three below
-    captured      where "ask" finds the results of "capture", else null
+    captured      where the other tasks find the results of "capture", null for that itself
 
 The results, in ``out``: result.json, which holds ``findings``, [{code, severity, subject, message,
 remedy}, …], and without errors what the task gives:
@@ -75,6 +75,7 @@ import zipfile
 from collections import ChainMap, deque
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+from email import message_from_string
 from importlib import metadata
 from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -133,14 +134,17 @@ def users_code() -> Iterator[None]:
 
 def work(request: Json, findings: list[Json]) -> Json:
     """Do what the request asks for; findings that do not stop the work are added to the list."""
-    return ask_pickle(request, findings) if request["captured"] else capture(request, findings)
+    return ask_pickle(request, findings) if request["task"] == "ask" else capture(request, findings)
 
 
 def capture(request: Json, findings: list[Json]) -> Json:
     """Load the target, pickle it, and look at what it needs."""
     places = Places()
     # Before the target can change the path: what is installed, and who brings which module.
-    distributions = list(read_distributions(sys.path, places.sites, findings))
+    if request["captured"]:
+        distributions = read_captured(request)["environment"]["distributions"]
+    else:
+        distributions = list(read_distributions(sys.path, places.sites, findings))
     owners = Owners(distributions, request["owned"])
     cloudpickle = import_cloudpickle(request["cloudpickle"])
     load_from_source(places)
@@ -177,14 +181,20 @@ def capture(request: Json, findings: list[Json]) -> Json:
     }
 
 
+def read_captured(request: Json) -> Json:
+    """Read the result of the capture that the request goes back to."""
+    with open(os.path.join(request["captured"], "result.json"), encoding="utf-8") as file:
+        captured: Json = json.load(file)
+    return captured
+
+
 def ask_pickle(request: Json, findings: list[Json]) -> Json:
     """Load the pickle and call it, and look at what that imports and reads.
 
     Modules that only the target's own loading would have loaded cannot hide any here.
     """
     started = set(sys.modules)
-    with open(os.path.join(request["captured"], "result.json"), encoding="utf-8") as file:
-        captured = json.load(file)
+    captured = read_captured(request)
     places = Places()
     owners = Owners(captured["environment"]["distributions"], request["owned"])
     import_cloudpickle(request["cloudpickle"])
@@ -530,11 +540,12 @@ def _clean(described: Json) -> Json:
 
 
 def _describe(distribution: metadata.Distribution, sites: list[str]) -> Json:
-    known = distribution.metadata  # parsed each time that it is asked for
+    known = _headers(distribution)
     name, version = known["Name"], known["Version"]
     if not name or not version:
         raise ValueError("its metadata lacks %s" % ("a version" if name else "a name"))
-    required = known.get_all("Requires-Dist") or distribution.requires or ()
+    required = known.get_all("Requires-Dist") or _of_egg(distribution)
+    files = list(filter(None, csv.reader((distribution.read_text("RECORD") or "").splitlines())))
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     outside = not _inside(os.path.join(str(distribution.locate_file("")), name), sites)
     editable = bool(origin.get("dir_info", {}).get("editable")) or outside
@@ -542,19 +553,31 @@ def _describe(distribution: metadata.Distribution, sites: list[str]) -> Json:
         "name": re.sub(r"[-_.]+", "-", name).lower(),
         "version": version,
         "requires": [" ".join(line.split()) for line in required],
-        "modules": _brought(distribution, name, editable),
+        "modules": _brought(distribution, [] if editable else files, name),
         "direct_url": _reference(origin) if "url" in origin else None,
         "editable": editable,
         "installer": (distribution.read_text("INSTALLER") or "").strip() or None,
         "requested": distribution.read_text("REQUESTED") is not None,
-        "size": _size(distribution),
+        "size": _size(files),
     }
 
 
-def _size(distribution: metadata.Distribution) -> int:
+def _headers(distribution: metadata.Distribution) -> Any:
+    """Give the metadata's headers; parsing the text below them, a README, takes far longer."""
+    text = distribution.read_text("METADATA")
+    if text is None:
+        return distribution.metadata
+    return message_from_string(text.partition("\n\n")[0])
+
+
+def _of_egg(distribution: metadata.Distribution) -> Iterable[str]:
+    """Give the requirements that an egg-info keeps in a file of their own."""
+    return (distribution.requires or ()) if distribution.read_text("requires.txt") else ()
+
+
+def _size(files: list[list[str]]) -> int:
     """Add up the bytes of the files that RECORD gives the sizes of."""
-    rows = csv.reader((distribution.read_text("RECORD") or "").splitlines())
-    sizes = (row[2] for row in rows if len(row) > 2)
+    sizes = (row[2] for row in files if len(row) > 2)
     return sum(int(size) for size in sizes if size.isascii() and size.isdigit())
 
 
@@ -584,11 +607,10 @@ def _without_secrets(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def _brought(distribution: metadata.Distribution, name: str, editable: bool) -> list[str]:
-    """Give the import names that a distribution brings."""
-    record = distribution.read_text("RECORD")
-    if record and not editable:
-        return sorted(claimed([row[0] for row in csv.reader(record.splitlines()) if row]))
+def _brought(distribution: metadata.Distribution, files: list[list[str]], name: str) -> list[str]:
+    """Give the import names that a distribution brings with these files."""
+    if files:
+        return sorted(claimed(row[0] for row in files))
     listed = (distribution.read_text("top_level.txt") or "").split()
     return sorted(one.replace("/", ".") for one in listed) or [name.replace("-", "_")]
 

@@ -267,10 +267,10 @@ def _findings(result: Mapping[str, Any]) -> list[Finding]:
 
 
 def _unsteady(
-    order: _Order, run: Callable[[Path, str], object], first: Path, second: Path
+    order: _Order, run: Callable[[Path, str, Path], object], first: Path, second: Path
 ) -> list[Finding]:
     """Find whether loading the target once more gives another function."""
-    run(second, "pickle")
+    run(second, "pickle", first)
     if sha256_file(first / bundle.FUNCTION) == sha256_file(second / bundle.FUNCTION):
         return []
     return [
