@@ -1,6 +1,6 @@
 # Everything a fresh clone needs, on Debian 12 with Python 3.11, make and git.
 #   make demo       the main job, end to end, on scikit-learn's iris data
-#   make test       the tests, without those that take more than a minute each
+#   make test       the tests, without the long ones
 #   make test-long  those
 # What is missing comes from apt where this shell may use it; else it is said.
 

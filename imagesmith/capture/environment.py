@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from imagesmith.findings import ImagesmithError, error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from packaging.requirements import Requirement
 
 OLDEST = (3, 8)
 _TOOL = "imagesmith"
@@ -195,18 +198,24 @@ def _covered(module: str, provided: Iterable[str]) -> int:
 
 def _required(distribution: Distribution, markers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Give what a distribution requires: names, and names with each extra that is asked for."""
-    from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
     for line in distribution.requires:
         try:
-            requirement = Requirement(line)
+            requirement = _requirement(line)
             applies = requirement.marker is None or requirement.marker.evaluate(markers)
         except ValueError:  # an upload older than PEP 508: what it meant, nobody can say
             continue
         if applies:
             name = canonicalize_name(requirement.name)
             yield from ((name, extra) for extra in ("", *requirement.extras))
+
+
+@lru_cache(maxsize=10_000)  # every closure asks for the same again
+def _requirement(line: str) -> Requirement:
+    from packaging.requirements import Requirement
+
+    return Requirement(line)
 
 
 def interpreter(env: str, environ: Mapping[str, str]) -> Path:

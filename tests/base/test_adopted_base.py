@@ -155,6 +155,7 @@ RUN busybox cp /bin/busybox /bin/su && busybox chmod 4755 /bin/su
 @pytest.mark.registry
 @pytest.mark.apt
 @pytest.mark.index
+@pytest.mark.long
 def test_a_base_from_a_registry_builds_and_answers(store, base, engine, registry, tmp_path):
     def imagesmith(*arguments):
         command = [Path(sys.executable).with_name("imagesmith"), *arguments]

@@ -113,6 +113,7 @@ def test_the_certificate_authorities_are_one_file(root):
 
 
 @pytest.mark.apt
+@pytest.mark.long
 def test_the_same_packages_give_the_same_digest(base, tmp_path):
     again = bases.make(Store(tmp_path), "3.11", Silent())
     if again.config.labels != base.config.labels:  # Debian has moved on since the base was made

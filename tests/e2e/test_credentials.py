@@ -96,7 +96,8 @@ def taken(samples, tmp_path):
     """Give a function that gives the arguments that capture a model of some modules."""
 
     def write(prefix, modules):
-        target = tmp_path / "model.py"
+        target = tmp_path / "project" / "model.py"
+        target.parent.mkdir()
         target.write_text(MODEL.format(modules=", ".join(modules)))
         return (
             *(f"{target}:predict", "--name", "m", "--version", "1", "--env", prefix),
@@ -233,7 +234,12 @@ def channel(tmp_path_factory):
 
 
 class TestOfACondaChannel:
-    @pytest.fixture(params=["a token that an option names", "a password that condarc knows"])
+    @pytest.fixture(
+        params=[
+            "a token that an option names",
+            pytest.param("a password that condarc knows", marks=pytest.mark.long),
+        ]
+    )
     def named(self, request, channel, tmp_path):
         """Name the channel with its secret: gives its URL, options, and condarc's path."""
         host, _, _ = channel

@@ -42,7 +42,7 @@ QUESTION = {
 }
 
 
-@pytest.fixture(params=["classic", "buildkit"])
+@pytest.fixture(params=["buildkit", pytest.param("classic", marks=pytest.mark.long)])
 def docker_build(request, engine):
     """Give a function that builds a folder with either builder, and gives the image's name."""
     kit = {"DOCKER_BUILDKIT": "1" if request.param == "buildkit" else "0"}
