@@ -1,6 +1,7 @@
 """The agent: loads the target in the user's own interpreter, pickles it and looks around there.
 
-Run as ``PYTHON agent.py REQUEST.json`` with PYTHONHASHSEED=0 and PYTHONDONTWRITEBYTECODE=1.
+Run as ``__main__`` of a process of its own, as by ``PYTHON agent.py REQUEST.json``, with
+PYTHONHASHSEED=0, PYTHONDONTWRITEBYTECODE=1, and neither its folder nor the current one on sys.path.
 One file, standard library only, Python 3.8 or later; it imports nothing of imagesmith. The user's
 code may print what it likes: the results are files.
 
@@ -76,9 +77,11 @@ from collections import ChainMap, deque
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from email import message_from_string
-from importlib import metadata
-from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 Json = Dict[str, Any]
 
@@ -94,8 +97,6 @@ OLDEST_CLOUDPICKLE = (2, 0)  # the first that can pickle a module by value
 
 def main(request_path: str) -> None:
     """Answer one request."""
-    own = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [path for path in sys.path if os.path.abspath(path or ".") != own]
     with open(request_path, encoding="utf-8") as file:
         request = json.load(file)
     findings: list[Json] = []
@@ -498,6 +499,8 @@ def read_distributions(paths: list[str], sites: list[str], findings: list[Json])
     Of two with one name, the first counts. imagesmith reads an environment that it does not run
     with this, too.
     """
+    from importlib import metadata  # half of what starting the agent would take
+
     first: dict[str, Any] = {}
     for distribution in metadata.distributions(path=paths):
         described = _described(distribution, sites, findings)

@@ -43,6 +43,15 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _AGENT = Path(__file__).with_name("agent.py")
+# Byte code is had from where it is kept, which Python does not do for a script; and the current
+# folder is on the path of a command.
+_START = """
+import sys
+sys.path[:] = filter(None, sys.path)
+from importlib.machinery import SourceFileLoader
+__file__ = sys.argv.pop(1)
+exec(SourceFileLoader(__name__, __file__).get_code(__name__))
+"""
 _KIND = "captures"
 _FORMAT = 4  # of what is remembered of a capture, and of the findings that are made here
 _LOG = 100_000  # bytes
@@ -228,7 +237,7 @@ def _run_agent(
     # A file and no pipe: a process that the target leaves behind would hold a pipe open for ever.
     with printed.open("wb") as file:
         done = subprocess.run(
-            [order.python, _AGENT, request],
+            [order.python, "-c", _START, _AGENT, request],
             cwd=order.project,
             env=_environ(),
             stdin=subprocess.DEVNULL,
