@@ -233,13 +233,9 @@ def channel(tmp_path_factory):
         yield host, folder / "env", asked
 
 
+@pytest.mark.long
 class TestOfACondaChannel:
-    @pytest.fixture(
-        params=[
-            "a token that an option names",
-            pytest.param("a password that condarc knows", marks=pytest.mark.long),
-        ]
-    )
+    @pytest.fixture(params=["a token that an option names", "a password that condarc knows"])
     def named(self, request, channel, tmp_path):
         """Name the channel with its secret: gives its URL, options, and condarc's path."""
         host, _, _ = channel

@@ -73,6 +73,7 @@ def test_without_a_version_it_is_of_the_captures_digest(build):
     assert set(version) <= set("0123456789abcdef")
 
 
+@pytest.mark.long
 def test_a_class_by_value_built_in_two_folders_at_two_times_gives_one_digest(
     imagesmith, base, tmp_path, samples
 ):

@@ -121,6 +121,7 @@ class TestABundle:
         assert facts_of_saved(saved) == facts_of_image(ours)
         assert as_docker_has_it(ours.config) == as_promised(inspected(engine, name))
 
+    @pytest.mark.long
     @pytest.mark.buildah
     @pytest.mark.root
     def test_what_buildah_makes_of_it_answers_too(self, context, shop, tmp_path):

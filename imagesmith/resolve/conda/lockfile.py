@@ -75,7 +75,8 @@ def locker(
                     *("--virtual-package-spec", "virtual.yml", "--lockfile", "conda-lock.yml"),
                 ],
                 cwd=folder,
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+                # What it makes in passing goes with the folder, however it ends.
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": name},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=said,
