@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
 from html import unescape
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
@@ -24,7 +26,7 @@ from imagesmith.store import key_of
 from imagesmith.urls import bare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import httpx
 
@@ -41,9 +43,10 @@ _TIMEOUT = 15.0  # seconds
 _TAG = re.compile(r"""<a\s((?:[^>"']|"[^"]*"|'[^']*')*)>""", re.IGNORECASE)
 _HREF = re.compile(r"""href\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
 
-# Of one project: its versions, and of each the files that are not yanked, and the others: their
-# names, and for sources the URL and sha256 ("" where the index does not say) after it.
-Files = dict[str, dict[str, list[list[str]]]]
+# What a project's page is read as: text of HTML, or the files that JSON tells of.
+_Page = str | list[dict[str, Any]]
+# Files by version: those that are not yanked, and the others.
+_Files = dict[str, tuple[list["_Link"], list["_Link"]]]
 
 
 @dataclass(frozen=True)
@@ -63,118 +66,164 @@ def available(
 
     Raises ImagesmithError (reach.index) where one does not answer.
     """
-    import httpx
-
     places = [*indexes.extra, indexes.default or PUBLIC]
     asked = sorted(wanted)
-    limits = httpx.Limits(max_connections=_AT_A_TIME)
-    with (
-        httpx.Client(follow_redirects=True, timeout=_TIMEOUT, limits=limits) as http,
-        ThreadPoolExecutor(_AT_A_TIME) as pool,
-    ):
-        desk = _Desk(http, indexes, store)
+    with _Desk(indexes, store, target) as desk, ThreadPoolExecutor(_AT_A_TIME) as pool:
 
         def look(one: tuple[str, str]) -> Available:
-            name, version = one
-            files: Files = {}
-            for place in places:
-                for key, by_kind in desk.files(place, name).items():
-                    kept = files.setdefault(key, {"files": [], "yanked": []})
-                    for kind, names in by_kind.items():
-                        kept[kind] += names
-            return _judge(files, version, target)
+            return _judge([desk.seen(place, *one) for place in places], target)
 
         return dict(zip((name for name, _ in asked), pool.map(look, asked), strict=True))
 
 
-def _judge(files: Files, version: str, target: Target) -> Available:
-    kinds = files.get(_canonical(version), {"files": [], "yanked": []})
-    if _fits(kinds["files"], target):
+@dataclass(frozen=True)
+class _Seen:
+    """What one index has of a version: names of its wheels, whether others were yanked, a source
+    archive's URL and digest; and of the project, where no such wheel fits, the ``versions`` with
+    one that does, and whether there is any file at all."""
+
+    wheels: tuple[str, ...] = ()
+    yanked: bool = False
+    has_source: bool = False
+    source: tuple[str, str] | None = None
+    versions: tuple[str, ...] = ()
+    is_known: bool = False
+
+
+def _judge(seen: Sequence[_Seen], target: Target) -> Available:
+    if any(_fits(one.wheels, target) for one in seen):
         return Available(Status.WHEEL, ())
-    fitting = tuple(v for v, others in files.items() if _fits(others["files"], target))
-    sources = [file for file in kinds["files"] if not file[0].endswith(".whl")]
-    hashed = ((url, f"sha256:{digest}") for _, url, digest in sources if digest)
-    return Available(_without_wheel(files, kinds, bool(sources)), fitting, next(hashed, None))
+    fitting = tuple(dict.fromkeys(version for one in seen for version in one.versions))
+    source = next((one.source for one in seen if one.source), None)
+    return Available(_without_wheel(seen), fitting, source)
 
 
-def _without_wheel(files: Files, kinds: Mapping[str, list[list[str]]], has_source: bool) -> Status:
-    if not files:
+def _without_wheel(seen: Sequence[_Seen]) -> Status:
+    if not any(one.is_known for one in seen):
         return Status.MISSING
-    if has_source:
+    if any(one.has_source for one in seen):
         return Status.SDIST_ONLY
-    if kinds["files"]:
+    if any(one.wheels for one in seen):
         return Status.NO_LINUX_WHEEL
-    return Status.YANKED if kinds["yanked"] else Status.VERSION_MISSING
+    return Status.YANKED if any(one.yanked for one in seen) else Status.VERSION_MISSING
 
 
-def _fits(files: Iterable[list[str]], target: Target) -> bool:
-    wheels = (file[0] for file in files if file[0].endswith(".whl"))
+def _fits(wheels: Iterable[str], target: Target) -> bool:
     return any(target.rank(name) is not None for name in wheels)
 
 
 class _Desk:
     """Asks indexes for projects' pages."""
 
-    def __init__(self, http: httpx.Client, indexes: Indexes, store: Store) -> None:
-        self._http = http
+    def __init__(self, indexes: Indexes, store: Store, target: Target) -> None:
         self._indexes = indexes
         self._store = store
+        self._target = target
+        self._closing = ExitStack()
+        self._starting = Lock()
 
-    def files(self, index: str, name: str) -> Files:
-        """Give the files of a project; none where the index has not heard of it."""
+    def __enter__(self) -> _Desk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        import httpx
+
+        limits = httpx.Limits(max_connections=_AT_A_TIME)
+        client = httpx.Client(follow_redirects=True, timeout=_TIMEOUT, limits=limits)
+        return self._closing.enter_context(client)
+
+    def seen(self, index: str, name: str, version: str) -> _Seen:
+        """Say what an index has of a version; nothing where it has not heard of the project."""
         url = f"{bare(index).rstrip('/')}/{name}/"
         if url.startswith("file:"):
-            return _on_disk(url, name)
-        key = key_of(url)
+            return _look(_on_disk(url), url, name, version, self._target)
+        key = key_of(url, version, self._target.python, self._target.glibc)
         known = self._store.recall(_KIND, key) or {}
         headers = {"Accept": _ACCEPT}
         if "etag" in known:
             headers["If-None-Match"] = known["etag"]
         answer = self._get(url, headers)
         if answer.status_code == 304:
-            remembered: Files = known["files"]
-            return remembered
+            return _remembered(known["seen"])
         if answer.status_code == 404:
-            return {}
+            return _Seen()
         if not answer.is_success:
             raise ImagesmithError(_unreachable(url, f"it answers {answer.status_code}"))
-        files = _grouped(_read(answer), name, str(answer.url))
+        seen = _look(_read(answer), str(answer.url), name, version, self._target)
         if etag := answer.headers.get("ETag"):
-            self._store.remember(_KIND, key, {"etag": etag, "files": files})
-        return files
+            self._store.remember(_KIND, key, {"etag": etag, "seen": asdict(seen)})
+        return seen
 
     def _get(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
+        with self._starting:
+            http = self._http
         import httpx
 
         login = self._indexes.credentials(url, os.environ)
         try:
-            return self._http.get(url, headers=headers, auth=login)
+            return http.get(url, headers=headers, auth=login)
         except (httpx.HTTPError, httpx.InvalidURL) as reason:
             text = str(reason) or type(reason).__name__
             raise ImagesmithError(_unreachable(url, text)) from reason
 
 
-def _read(answer: httpx.Response) -> list[_Link]:
-    """Read the files of a project's page."""
+def _remembered(known: Mapping[str, Any]) -> _Seen:
+    lists = {key: tuple(known[key]) for key in ("wheels", "versions")}
+    source = tuple(known["source"]) if known["source"] else None
+    return _Seen(**{**known, **lists, "source": source})
+
+
+def _look(page: _Page, url: str, name: str, version: str, target: Target) -> _Seen:
+    """Read a page; of one with thousands of files only those of the version, if that is enough."""
+    wanted = _canonical(version)
+    near = _grouped(_links(page, f"-{version}-"), name).get(wanted, ([], []))[0]
+    if _fits((link.filename for link in near), target):
+        return _Seen(tuple(link.filename for link in near), is_known=True)
+    by_version = _grouped(_links(page), name)
+    files, yanked = by_version.get(wanted, ([], []))
+    sources = [file for file in files if not file.filename.endswith(".whl")]
+    hashed = ((bare(urljoin(url, f.url)), f"sha256:{f.sha256}") for f in sources if f.sha256)
+    return _Seen(
+        wheels=tuple(file.filename for file in files if file.filename.endswith(".whl")),
+        yanked=bool(yanked),
+        has_source=bool(sources),
+        source=next(hashed, None),
+        versions=tuple(
+            other
+            for other, (kept, _) in by_version.items()
+            if _fits((file.filename for file in kept), target)
+        ),
+        is_known=bool(by_version),
+    )
+
+
+def _read(answer: httpx.Response) -> _Page:
     import orjson
 
     if "json" not in answer.headers.get("Content-Type", ""):
-        return _links(answer.text)
+        return answer.text
     try:
-        data: Any = orjson.loads(answer.content)
-        return [
-            _Link(
-                f["filename"],
-                f["url"],
-                f.get("hashes", {}).get("sha256", ""),
-                bool(f.get("yanked")),
-            )
-            for f in data["files"]
-        ]
+        files: list[dict[str, Any]] = orjson.loads(answer.content)["files"]
+        _links(files)
+        return files
     except (ValueError, KeyError, TypeError, AttributeError) as reason:
         raise ImagesmithError(
             _unreachable(str(answer.url), f"it is no simple index: {reason}")
         ) from reason
+
+
+def _on_disk(url: str) -> _Page:
+    folder = url2pathname(urlsplit(url).path)
+    try:
+        with open(os.path.join(folder, "index.html"), encoding="utf-8") as page:  # noqa: PTH118, PTH123
+            return page.read()
+    except OSError:
+        found = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
+        return [{"filename": file, "url": file} for file in found]
 
 
 class _Link(NamedTuple):
@@ -186,7 +235,35 @@ class _Link(NamedTuple):
     yanked: bool
 
 
-def _links(page: str) -> list[_Link]:
+def _links(page: _Page, part: str = "") -> list[_Link]:
+    """Read the files of a project's page, those that have ``part`` in their name at the least."""
+    if isinstance(page, str):
+        return _in_html(_around(page, part) if part else page)
+    return [
+        _Link(
+            file["filename"],
+            file["url"],
+            file.get("hashes", {}).get("sha256", ""),
+            bool(file.get("yanked")),
+        )
+        for file in page
+        if part in file["filename"]
+    ]
+
+
+def _around(page: str, part: str) -> str:
+    """Give the links of an HTML page that have a text in them; pages may have megabytes."""
+    found = []
+    end = 0
+    while (place := page.find(part, end)) >= 0:
+        begin = max(page.rfind("<a", end, place), end)
+        end = page.find("</a", place)
+        end = len(page) if end < 0 else end
+        found.append(page[begin:end])
+    return "\n".join(found)
+
+
+def _in_html(page: str) -> list[_Link]:
     """Read the links of an HTML page; a parser takes ten times as long for a page of thousands."""
     found = []
     for tag in _TAG.findall(page):
@@ -198,27 +275,12 @@ def _links(page: str) -> list[_Link]:
     return found
 
 
-def _on_disk(url: str, name: str) -> Files:
-    folder = url2pathname(urlsplit(url).path)
-    try:
-        with open(os.path.join(folder, "index.html"), encoding="utf-8") as page:  # noqa: PTH118, PTH123
-            return _grouped(_links(page.read()), name, url)
-    except OSError:
-        found = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
-        return _grouped([_Link(file, file, "", False) for file in found], name, url)
-
-
-def _grouped(links: Iterable[_Link], project: str, page: str) -> Files:
-    """Group files by version."""
-    files: Files = {}
+def _grouped(links: Iterable[_Link], project: str) -> _Files:
+    files: _Files = {}
     for link in links:
         version = _version(link.filename, project)
         if version is not None:
-            kinds = files.setdefault(version, {"files": [], "yanked": []})
-            file = [link.filename]
-            if not link.filename.endswith(".whl"):
-                file += [bare(urljoin(page, link.url)), link.sha256]
-            kinds["yanked" if link.yanked else "files"].append(file)
+            files.setdefault(version, ([], []))[link.yanked].append(link)
     return files
 
 
