@@ -19,13 +19,32 @@ def simple_index(folder: Path, count: int) -> list[str]:
     """
     pins = []
     for number in range(count):
-        before = [f"bench-{n}>=1" for n in range(max(0, number - 2), number)]
         for version in ("1.0", "1.1", "1.2"):
-            _publish(folder, f"bench-{number}", version, before)
+            _publish(folder, f"bench-{number}", version, _requirements(number))
         pins.append(f"bench-{number}==1.1")
     for name in _RUNTIME:
         _publish(folder, name, "1.0", [])
     return pins
+
+
+def installed(prefix: Path, count: int, needed: int) -> Path:
+    """Install so many of those in an environment, of which so many are needed; gives its folder."""
+    site = prefix / "lib" / "python3.11" / "site-packages"
+    for number in range(count):
+        info = site / f"bench_{number}-1.1.dist-info"
+        info.mkdir(parents=True)
+        lines = [f"Requires-Dist: {requirement}\n" for requirement in _requirements(number)]
+        head = f"Metadata-Version: 2.1\nName: bench-{number}\nVersion: 1.1\n"
+        (info / "METADATA").write_text(head + "".join(lines))
+        (info / "RECORD").write_text(f"bench_{number}.py,,\n")
+        if number == needed - 1:
+            (info / "REQUESTED").touch()
+    (prefix / "pyvenv.cfg").write_text("version = 3.11.7\n")
+    return prefix
+
+
+def _requirements(number: int) -> list[str]:
+    return [f"bench-{n}>=1" for n in range(max(0, number - 2), number)]
 
 
 def _publish(folder: Path, name: str, version: str, requires: list[str]) -> None:

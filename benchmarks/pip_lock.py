@@ -9,39 +9,44 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 from uv import find_uv_bin
 
-from benchmarks.index import simple_index
+from benchmarks.index import installed, simple_index
 from benchmarks.measure import COMMAND, Row, medians, run, timed
 from imagesmith.store import Store
 
-_PIP_COMPILE = 10  # pip-compile takes minutes for more
+# Of the index that pip is configured with; pip-compile takes minutes for more.
+_REAL = ("anyio", "click", "httpx", "idna", "jinja2", "markupsafe", "packaging", "rich")
 
 
 def rows() -> Iterator[Row]:
-    """Measure 10, 100 and 300 requirements."""
+    """Measure 10, 100 and 300 requirements, some real ones, and what looking at many costs."""
     for count in (10, 100, 300):
         with tempfile.TemporaryDirectory() as folder:
-            yield from _rows(Path(folder), count)
+            yield from _beside_uv(Path(folder), count)
+    with tempfile.TemporaryDirectory() as folder:
+        yield _beside_pip_compile(Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        yield _among_others(Path(folder), 300, 10)
 
 
-def _rows(folder: Path, count: int) -> Iterator[Row]:
+def _lock(*options: object) -> None:
+    run(COMMAND, "lock", "--python", "3.11", *options)
+
+
+def _afresh(*options: object) -> None:
+    shutil.rmtree(Store.default().root / "records" / "lock", ignore_errors=True)
+    _lock(*options)
+
+
+def _beside_uv(folder: Path, count: int) -> Iterator[Row]:
     requirements = folder / "requirements.txt"
     requirements.write_text("\n".join(simple_index(folder, count)))
     index = (folder / "simple").as_uri()
-    remembered = Store.default().root / "records" / "lock"
-
-    def ours() -> None:
-        run(
-            *(COMMAND, "lock", "--env", requirements, "--python", "3.11", "--index-url", index),
-            *("--output", folder / "lock"),
-        )
-
-    def afresh() -> None:
-        shutil.rmtree(remembered, ignore_errors=True)
-        ours()
+    ours = ("--env", requirements, "--index-url", index, "--output", folder / "lock")
 
     def bare() -> None:
         run(
@@ -50,17 +55,38 @@ def _rows(folder: Path, count: int) -> Iterator[Row]:
             *("--format", "pylock.toml", "--output-file", folder / "pylock.toml"),
         )
 
-    def pip_compile() -> None:
-        run(
-            *(sys.executable, "-m", "piptools", "compile", requirements, "--index-url", index),
-            *("--generate-hashes", "--quiet", "--output-file", folder / "compiled.txt"),
-        )
-
     started = partial(timed, lambda: run(sys.executable, "-c", "pass"))
-    works = (afresh, ours, bare)
+    works = (partial(_afresh, *ours), partial(_lock, *ours), bare)
     total, again, beside, start = medians(*(partial(timed, work) for work in works), started)
     yield Row(f"lock of {count} pins", "s", total, "uv pip compile", beside, "1.3 x + 0.3 s")
     yield Row("the same, unchanged", "s", again, "the interpreter's start", start, "beside + 0.3 s")
-    if count <= _PIP_COMPILE:
-        total, peer = medians(partial(timed, afresh), partial(timed, pip_compile))
-        yield Row(f"lock of {count} pins", "s", total, "pip-compile, with hashes", peer, "0.1 x")
+
+
+def _beside_pip_compile(folder: Path) -> Row:
+    requirements = folder / "requirements.txt"
+    pins = [f"{name}=={metadata.version(name)}" for name in _REAL]
+    requirements.write_text("\n".join(pins))
+
+    def pip_compile() -> None:
+        run(
+            *(sys.executable, "-m", "piptools", "compile", requirements, "--quiet"),
+            *("--generate-hashes", "--output-file", folder / "compiled.txt"),
+        )
+
+    ours = partial(_afresh, "--env", requirements, "--output", folder / "lock")
+    total, peer = medians(partial(timed, ours), partial(timed, pip_compile))
+    what = f"lock of {len(_REAL)} real pins"
+    return Row(what, "s", total, "pip-compile, with hashes", peer, "0.1 x")
+
+
+def _among_others(folder: Path, count: int, needed: int) -> Row:
+    """Lock what is needed of an environment, and say of all the rest what linux-64 has."""
+    simple_index(folder, count)
+    index = ("--index-url", (folder / "simple").as_uri(), "--output", folder / "lock")
+    works = [
+        partial(_afresh, "--env", installed(folder / f"{all_of_it}", all_of_it, needed), *index)
+        for all_of_it in (count, needed)
+    ]
+    total, beside = medians(*(partial(timed, work) for work in works))
+    what = f"lock of {needed} among {count} installed"
+    return Row(what, "s", total, "the same alone", beside, "2 x")
