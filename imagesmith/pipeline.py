@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from imagesmith.publish.publisher import Publisher
     from imagesmith.resolve import Resolved, Wanted
     from imagesmith.resolve.lock import Lock
+    from imagesmith.resolve.solver import Solver
     from imagesmith.run.runner import Runner
     from imagesmith.store import Store
     from imagesmith.verify.verify import Verdict
@@ -359,8 +360,6 @@ def resolved(
     """Resolve what is wanted of an environment for a base."""
     from imagesmith.image import oci
     from imagesmith.resolve import Target, resolve
-    from imagesmith.resolve.pip_tools import PipToolsSolver
-    from imagesmith.resolve.uv import UvSolver
     from imagesmith.wheels.maker import WheelMaker
 
     labels = base.config.labels
@@ -370,11 +369,21 @@ def resolved(
         target,
         wish=wish.lock,
         sources=wish.sources,
-        solver=PipToolsSolver() if wish.pip_resolver == "pip-tools" else UvSolver(),
+        solver=_solver(wish.pip_resolver),
         maker=WheelMaker(target, shop.runner, shop.store, shop.progress, wish.sources.index_url),
         store=shop.store,
         progress=shop.progress,
     )
+
+
+def _solver(name: str) -> Solver:
+    if name == "pip-tools":
+        from imagesmith.resolve.pip_tools import PipToolsSolver
+
+        return PipToolsSolver()
+    from imagesmith.resolve.uv import UvSolver
+
+    return UvSolver()
 
 
 def lock_of(resolved: Resolved, shop: Workshop) -> Lock:

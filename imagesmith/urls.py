@@ -1,8 +1,9 @@
-"""URLs as they may be shown and written down: without what opens them."""
+"""URLs as they may be shown and written down: without what opens them; and what file: names."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 _URL = re.compile(r"[a-z][a-z+]*://([^\s/]*@)?[^\s`'\")]+", re.IGNORECASE)
@@ -16,6 +17,13 @@ def bare(url: str) -> str:
     """
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def path_of(url: str) -> Path:
+    """Give the path that a file: URL names."""
+    from urllib.request import url2pathname  # takes longer than many a command may
+
+    return Path(url2pathname(urlsplit(url).path))
 
 
 def without_token(url: str) -> str:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ssl
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.store import CHUNK
+from imagesmith.urls import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -102,7 +100,7 @@ def size(http: httpx.Client, url: str, login: Login) -> int:
     import httpx
 
     if url.startswith("file:"):
-        path = _path(url)
+        path = path_of(url)
         return path.stat().st_size if path.is_file() else 0
     try:
         answer = http.request("HEAD", url, auth=login, timeout=_CONNECT)
@@ -115,7 +113,7 @@ def size(http: httpx.Client, url: str, login: Login) -> int:
 @contextmanager
 def _file(url: str) -> Iterator[Iterable[bytes]]:
     try:
-        file = _path(url).open("rb")
+        file = path_of(url).open("rb")
     except OSError as reason:
         raise GoneError(reason.strerror) from reason
     with file:
@@ -135,7 +133,3 @@ def _remote(http: httpx.Client, url: str, login: Login) -> Iterator[Iterable[byt
             yield response.iter_bytes(CHUNK)
     except (httpx.HTTPError, httpx.InvalidURL) as reason:
         raise UnreachableError(str(reason) or type(reason).__name__) from reason
-
-
-def _path(url: str) -> Path:
-    return Path(url2pathname(urlsplit(url).path))

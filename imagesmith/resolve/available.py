@@ -17,13 +17,12 @@ from functools import cached_property, lru_cache
 from html import unescape
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote, urljoin, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urljoin
 
 from imagesmith.findings import Finding, ImagesmithError, error
 from imagesmith.resolve.report import Status
 from imagesmith.store import key_of
-from imagesmith.urls import bare
+from imagesmith.urls import bare, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -217,13 +216,12 @@ def _read(answer: httpx.Response) -> _Page:
 
 
 def _on_disk(url: str) -> _Page:
-    folder = url2pathname(urlsplit(url).path)
+    folder = path_of(url)
     try:
-        with open(os.path.join(folder, "index.html"), encoding="utf-8") as page:  # noqa: PTH118, PTH123
-            return page.read()
+        return (folder / "index.html").read_text(encoding="utf-8")
     except OSError:
-        found = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
-        return [{"filename": file, "url": file} for file in found]
+        found = folder.iterdir() if folder.is_dir() else ()
+        return [{"filename": file.name, "url": file.name} for file in found]
 
 
 class _Link(NamedTuple):

@@ -6,18 +6,18 @@ import os
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
-from urllib.request import url2pathname
 
 from imagesmith.fetch import source as reading
 from imagesmith.findings import Finding, ImagesmithError, error
 from imagesmith.resolve.indexes import Indexes, configured
 from imagesmith.resolve.lock import LockedSource, LockedWheel
-from imagesmith.urls import bare, redacted
+from imagesmith.urls import bare, path_of, redacted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from imagesmith.progress import Progress
     from imagesmith.resolve.origin import Origin
     from imagesmith.resolve.platform import Target
@@ -50,8 +50,8 @@ class WheelMaker:
         if origin.reference.startswith("git+"):
             return self._of_repository(origin)
         parts = urlsplit(origin.reference)
-        if parts.scheme == "file" and os.path.isdir(url2pathname(parts.path)):  # noqa: PTH112
-            return self._of_folder(origin, Path(url2pathname(parts.path)))
+        if parts.scheme == "file" and os.path.isdir(path_of(origin.reference)):  # noqa: PTH112
+            return self._of_folder(origin, path_of(origin.reference))
         if parts.scheme not in ("file", "http", "https"):
             raise ImagesmithError(_unknown(origin))
         return self._of_archive(origin)
