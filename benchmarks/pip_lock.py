@@ -38,7 +38,7 @@ def _lock(*options: object) -> None:
 
 
 def _afresh(*options: object) -> None:
-    shutil.rmtree(Store.default().root / "records" / "lock", ignore_errors=True)
+    shutil.rmtree(Store.default().root / "records" / "locks", ignore_errors=True)
     _lock(*options)
 
 

@@ -67,7 +67,8 @@ def available(
     """
     places = [*indexes.extra, indexes.default or PUBLIC]
     asked = sorted(wanted)
-    with _Desk(indexes, store, target) as desk, ThreadPoolExecutor(_AT_A_TIME) as pool:
+    at_a_time = 1 if all(place.startswith("file:") for place in places) else _AT_A_TIME
+    with _Desk(indexes, store, target) as desk, ThreadPoolExecutor(at_a_time) as pool:
 
         def look(one: tuple[str, str]) -> Available:
             return _judge([desk.seen(place, *one) for place in places], target)

@@ -8,7 +8,6 @@ form, is rendered from it for whoever has only pip. Where there are conda packag
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -98,10 +97,13 @@ def write_report(resolved: Resolved, folder: Path) -> None:
 
     Raises ImagesmithError (usage.output) where the folder cannot be written to.
     """
+    import orjson
+
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
     findings = [finding.as_dict() for finding in resolved.findings]
     data = {"locked_by": "imagesmith", **resolved.report.as_json(), "findings": findings}
     try:
-        write_whole(folder / REPORT, json.dumps(data, indent=2, sort_keys=True).encode() + b"\n")
+        write_whole(folder / REPORT, orjson.dumps(data, option=options))
     except OSError as fault:
         raise ImagesmithError(_unwritable(folder, fault)) from fault
 

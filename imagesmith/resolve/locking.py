@@ -6,6 +6,7 @@ conflict is found in one go; unchanged input is not solved again.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from imagesmith.resolve.solver import BuiltFile, Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from imagesmith.capture.specification import Specification
     from imagesmith.progress import Progress
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from imagesmith.resolve.solver import Solver
     from imagesmith.store import Store
 
-_KIND = "lock"
+_KIND = "locks"
 
 
 @dataclass(frozen=True)
@@ -81,33 +83,19 @@ def _skew(wanted: Wanted | Specification, lock: Lock | None) -> list[Finding]:
 
 
 def _recalled(asked: Asked, solver: Solver, store: Store) -> Resolved | None:
-    from imagesmith.resolve.conda import lockfile
-
     known = store.recall(_KIND, asked.key(solver))
     if known is None or any(origin.is_folder for origin in asked.needs.origins):
         return None
-    lock = pylock.parse(known["pylock"].encode(), asked.pip.target)
+    lock = Lock.from_json(known["lock"], asked.pip.target)
     if not all(store.has(wheel.digest) for wheel in lock.wheels if wheel.source):
         return None  # somebody cleared the store of what only it had
-    if known["conda"]:
-        lock = replace(lock, packages=lockfile.parse(known["conda"].encode()))
     return Resolved(lock, Report.from_json(known["report"]), asked.needs.findings)
 
 
 def _remember(asked: Asked, resolved: Resolved, solver: Solver, store: Store) -> None:
-    from imagesmith.resolve.conda import lockfile
-
-    lock = resolved.lock
-    assert lock is not None
-    store.remember(
-        _KIND,
-        asked.key(solver),
-        {
-            "pylock": pylock.render(lock).decode(),
-            "conda": lockfile.render(lock.packages).decode() if lock.packages else None,
-            "report": resolved.report.as_json(),
-        },
-    )
+    assert resolved.lock is not None
+    record = {"lock": resolved.lock.as_json(), "report": resolved.report.as_json()}
+    store.remember(_KIND, asked.key(solver), record)
 
 
 def _solved(asked: Asked, solver: Solver, maker: Maker, store: Store) -> Resolved:
@@ -117,15 +105,18 @@ def _solved(asked: Asked, solver: Solver, maker: Maker, store: Store) -> Resolve
     findings = list(asked.needs.findings)
     answer: CondaAnswer | None = None
     packages: tuple[LockedPackage, ...] = ()
-    if asked.conda is not None:
-        answer, packages, found = _of_conda(asked.needs, asked.conda, store)
-        findings += found
-    on_index = _on_index(asked, store)
-    built, failed = _built(asked, on_index, maker)
-    findings += (finding for found in failed.values() for finding in found)
-    provided = _provided(asked, packages)
-    pip = _with_built(replace(asked.pip, provided=provided), built, store).without(failed)
-    lock, found = _of_pip(pip, packages, built, solver)
+    with ThreadPoolExecutor(2) as side:
+        asking = side.submit(_on_index, asked, store)
+        if asked.conda is not None:
+            answer, packages, found = _of_conda(asked.needs, asked.conda, store)
+            findings += found
+        pip = replace(asked.pip, provided=_provided(asked, packages))
+        ahead = _Ahead(solver, pip, side.submit(solver.solve, pip))
+        on_index = asking.result()
+        built, failed = _built(asked, on_index, maker)
+        findings += (finding for found in failed.values() for finding in found)
+        pip = _with_built(pip, built, store).without(failed)
+        lock, found = _of_pip(pip, packages, built, ahead)
     findings += advised(found, on_index)
     report = Report(tuple(_entries(asked, answer, on_index)), ()).locked(_versions(lock))
     if exit_code(findings) is not ExitCode.DONE:
@@ -133,6 +124,22 @@ def _solved(asked: Asked, solver: Solver, maker: Maker, store: Store) -> Resolve
     resolved = Resolved(lock, report, tuple(findings))
     _remember(asked, resolved, solver, store)
     return resolved
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """A solver that was asked the likeliest question while the index was still being asked."""
+
+    solver: Solver
+    question: Question
+    answer: Future[bytes]
+
+    @property
+    def identity(self) -> str:
+        return self.solver.identity
+
+    def solve(self, question: Question) -> bytes:
+        return self.answer.result() if question == self.question else self.solver.solve(question)
 
 
 def _built(

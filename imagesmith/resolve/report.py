@@ -5,7 +5,7 @@ It is data, for report.json and for whoever draws it: the terminal's table, the 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +82,15 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Give the report as plain JSON data, totals included."""
-        totals = {"kept": len(self.kept), "dropped": len(self.dropped), "saved_bytes": self.saved}
-        return {**asdict(self), "totals": totals}
+        return {
+            "entries": [dict(vars(entry)) for entry in self.entries],
+            "added": self.added,
+            "totals": {
+                "kept": len(self.kept),
+                "dropped": len(self.dropped),
+                "saved_bytes": self.saved,
+            },
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Report:
