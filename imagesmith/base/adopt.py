@@ -37,13 +37,6 @@ _LIBC = re.compile(rb"GNU C Library [^\n]*release version (\d+\.\d+)")
 _LIBC_PLACES = ("usr/lib/x86_64-linux-gnu", "usr/lib64", "lib/x86_64-linux-gnu", "lib64")
 
 
-def is_ours(image: oci.Image) -> bool:
-    """Say whether an image is a base as we make them, with all that the stages ask of one."""
-    return len(image.layers) == 1 and {oci.LABEL_PYTHON, oci.LABEL_GLIBC} <= set(
-        image.config.labels
-    )
-
-
 def adopt(image: oci.Image, store: Store, python: str | None = None) -> oci.Image:
     """Give an image as a base for Python X.Y, None being the one that it has.
 

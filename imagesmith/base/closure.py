@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.base import debian, tree
-from imagesmith.base.adopt import adopt, is_ours
 from imagesmith.base.flavour import CLOSURE, TOOLCHAIN, Flavour
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import layout, oci
@@ -89,9 +88,20 @@ def find(store: Store, reference: str, progress: Progress | None = None) -> oci.
         found = _found(store, reference, progress)
         if found is None or TOOLCHAIN.label in found.config.labels:
             return None
-        return found if is_ours(found) else adopt(found, store)
+        if _is_ours(found):
+            return found
+        from imagesmith.base.adopt import adopt
+
+        return adopt(found, store)
     except (ValueError, OSError) as bad:
         raise damaged(reference, bad) from bad
+
+
+def _is_ours(image: oci.Image) -> bool:
+    """Say whether an image is a base as we make them, with all that the stages ask of one."""
+    return len(image.layers) == 1 and {oci.LABEL_PYTHON, oci.LABEL_GLIBC} <= set(
+        image.config.labels
+    )
 
 
 def take(store: Store, reference: str, python: str | None, progress: Progress) -> oci.Image:
@@ -99,6 +109,8 @@ def take(store: Store, reference: str, python: str | None, progress: Progress) -
 
     Raises ImagesmithError: usage.base where there is no such image, and what ``find`` raises.
     """
+    from imagesmith.base.adopt import adopt
+
     try:
         found = _found(store, reference, progress)
         if found is None:

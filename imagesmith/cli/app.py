@@ -519,10 +519,12 @@ def _listening(endpoints: Endpoints) -> Result:
 
 def _workshop(console: Console, *, by_engine: bool = False) -> Workshop:
     from imagesmith.pipeline import Workshop, runner_for
+    from imagesmith.run.late import LateRunner
     from imagesmith.store import Store
 
     store = Store.default()
-    return Workshop(store, runner_for(store, console, by_engine=by_engine), console)
+    runner = LateRunner(partial(runner_for, store, console, by_engine=by_engine))
+    return Workshop(store, runner, console)
 
 
 def _registry(reference: str, shop: Workshop) -> RegistryPublisher:

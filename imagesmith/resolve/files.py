@@ -32,10 +32,10 @@ _OURS = b"# Locked by imagesmith"
 
 def contents(lock: Lock) -> dict[str, bytes]:
     """Give the lock's files by name; the same packages and wheels give the same bytes."""
-    from imagesmith.resolve.conda import lockfile
-
     files = {PYLOCK: pylock.render(lock), REQUIREMENTS: requirements(lock)}
     if lock.packages:
+        from imagesmith.resolve.conda import lockfile
+
         files[CONDA_LOCK] = lockfile.render(lock.packages)
         files[EXPLICIT] = lockfile.explicit(lock.packages)
     return files

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from imagesmith.fetch import source as reading
 from imagesmith.findings import Finding, ImagesmithError, error
 from imagesmith.resolve.indexes import Indexes, configured
 from imagesmith.resolve.lock import LockedSource, LockedWheel
@@ -117,6 +116,8 @@ class WheelMaker:
 
     def _brought(self, url: str, digest: str | None) -> str:
         """Bring a file into the store, and give its digest; the one that it must have, if any."""
+        from imagesmith.fetch import source as reading
+
         store = self.store
         if digest and store.has(digest):
             return digest

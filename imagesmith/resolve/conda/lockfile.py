@@ -122,14 +122,14 @@ def parse(data: bytes) -> tuple[LockedPackage, ...]:
     Raises ImagesmithError: usage.lock if it is none, missing.hash and missing.package-name, all at
     once.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    import yaml
 
     try:
-        document = YAML(typ="safe", pure=True).load(data)
+        # By libyaml: a lock of some hundred packages takes whoever reads it in Python a second.
+        document = yaml.load(data, yaml.CSafeLoader)
         entries = [entry for entry in document["package"] if entry["platform"] == SUBDIR]
         found = [_package(entry) for entry in entries if entry["manager"] == "conda"]
-    except (YAMLError, KeyError, TypeError, ValueError, AttributeError) as reason:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as reason:
         raise ImagesmithError(_not_a_lock(str(reason))) from reason
     stop_on_errors(one for one in found if isinstance(one, Finding))
     packages = [one for one in found if isinstance(one, LockedPackage)]
