@@ -1,15 +1,7 @@
 """What went wrong when Clipper carried a conda environment: each defect is impossible here.
 
-The numbers are those of Clipper's old path, in the order in which its contracts list them. Those
-that belong to other stages are kept by their tests:
-
-9   the whole environment is solved for       resolve: what is needed (what is captured: here)
-10  other platforms' packages and builds      resolve: availability
-11  pip's lines are not checked               resolve: what no index can give
-16  conda's internals are used                resolve: the conda solver (no import of them: here)
-18  replicas install when they start          image, run: a container without a network serves
-19  an ImportError of a call reinstalls       runtime: exit statuses of the container
-20  installing changes the runtime's ground   resolve: the runtime's requirements are in the solve
+The numbers are those of Clipper's old path, in the order in which its contracts list them. What
+belongs to resolving is in tests/resolve, what belongs to the container is named there.
 """
 
 import ast

@@ -6,10 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
-from local_index import local_index
+from local_channel import PY311, LocalChannel
+from local_index import NoMaker, local_index
 
 from imagesmith.capture.bundle import Capture
-from imagesmith.capture.environment import Distribution, Environment
+from imagesmith.capture.environment import CondaPackage, Distribution, Environment
+from imagesmith.findings import stop_on_errors
+from imagesmith.progress import Silent
+from imagesmith.resolve import Sources, Target, Wanted, Wish, resolve
+from imagesmith.resolve.uv import UvSolver
 from imagesmith.store import Store
 
 
@@ -92,3 +97,78 @@ def capture():
         )
 
     return make
+
+
+@pytest.fixture
+def lock_of(store):
+    def run(captured, index_url, *, solver=None, store=store, glibc="2.36"):
+        resolved = resolve(
+            Wanted(captured.environment, captured.modules, captured.cloudpickle),
+            Target("3.11", glibc),
+            wish=Wish(),
+            sources=Sources(index_url),
+            solver=solver or UvSolver(),
+            maker=NoMaker(),
+            store=store,
+            progress=Silent(),
+        )
+        stop_on_errors(resolved.findings)
+        return resolved.lock, resolved.findings
+
+    return run
+
+
+@pytest.fixture
+def channel(tmp_path):
+    made = LocalChannel(tmp_path / "channel")
+    made.add_python()
+    for name in ("cloudpickle", "numpy", "prometheus_client", "pyzmq"):
+        made.add(name, "1.0", PY311)
+    return made
+
+
+@pytest.fixture
+def package(channel):
+    def make(name, version="1.0", *requires, subdir="osx-arm64", **more):
+        said = {
+            "build": "0",
+            "channel": channel.url,
+            "distributions": (),
+            "modules": (),
+            "requested": name,
+            "size": 1_000_000,
+            **more,
+        }
+        return CondaPackage(name=name, version=version, subdir=subdir, requires=requires, **said)
+
+    return make
+
+
+@pytest.fixture
+def resolved(channel, index, store):
+    """Resolve these captured packages; needed is what was installed by name."""
+
+    def run(*packages, wish=None, store=store, modules=None, distributions=(), **sources):
+        recorded = sources.pop("recorded", {})
+        environment = Environment(
+            python="3.11.7",
+            implementation="cpython",
+            platform="macosx-14.0-arm64",
+            glibc=None,
+            kind="conda",
+            distributions=tuple(distributions),
+            packages=tuple(packages),
+            channels=(channel.url,),
+        )
+        return resolve(
+            Wanted(environment, modules, recorded=recorded),
+            Target("3.11", "2.36"),
+            wish=wish or Wish(),
+            sources=Sources(index.url, **sources),
+            solver=UvSolver(),
+            maker=NoMaker(),
+            store=store,
+            progress=Silent(),
+        )
+
+    return run

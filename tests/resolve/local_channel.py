@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+PY311 = "python >=3.11,<3.12.0a0"
+
+
 class LocalChannel:
     """A channel in a folder, with a record for each package that is added."""
 

@@ -6,82 +6,16 @@ import subprocess
 import sys
 
 import pytest
-from local_channel import LocalChannel, guarded
-from local_index import NoMaker
+from local_channel import PY311, guarded
 
-from imagesmith.capture.environment import CondaPackage, Environment
 from imagesmith.findings import ExitCode, ImagesmithError, Severity, exit_code
-from imagesmith.progress import Silent
 from imagesmith.resolve import (
-    Sources,
-    Target,
-    Wanted,
     Wish,
-    resolve,
 )
 from imagesmith.resolve.conda import lockfile
 from imagesmith.resolve.files import contents, read, write, write_page, write_report
 from imagesmith.resolve.report import Status
-from imagesmith.resolve.uv import UvSolver
 from imagesmith.store import Store
-
-PY311 = "python >=3.11,<3.12.0a0"
-
-
-@pytest.fixture
-def channel(tmp_path):
-    made = LocalChannel(tmp_path / "channel")
-    made.add_python()
-    for name in ("cloudpickle", "numpy", "prometheus_client", "pyzmq"):
-        made.add(name, "1.0", PY311)
-    return made
-
-
-@pytest.fixture
-def package(channel):
-    def make(name, version="1.0", *requires, subdir="osx-arm64", **more):
-        said = {
-            "build": "0",
-            "channel": channel.url,
-            "distributions": (),
-            "modules": (),
-            "requested": name,
-            "size": 1_000_000,
-            **more,
-        }
-        return CondaPackage(name=name, version=version, subdir=subdir, requires=requires, **said)
-
-    return make
-
-
-@pytest.fixture
-def resolved(channel, index, store):
-    """Resolve these captured packages; needed is what was installed by name."""
-
-    def run(*packages, wish=None, store=store, modules=None, distributions=(), **sources):
-        recorded = sources.pop("recorded", {})
-        environment = Environment(
-            python="3.11.7",
-            implementation="cpython",
-            platform="macosx-14.0-arm64",
-            glibc=None,
-            kind="conda",
-            distributions=tuple(distributions),
-            packages=tuple(packages),
-            channels=(channel.url,),
-        )
-        return resolve(
-            Wanted(environment, modules, recorded=recorded),
-            Target("3.11", "2.36"),
-            wish=wish or Wish(),
-            sources=Sources(index.url, **sources),
-            solver=UvSolver(),
-            maker=NoMaker(),
-            store=store,
-            progress=Silent(),
-        )
-
-    return run
 
 
 @pytest.fixture

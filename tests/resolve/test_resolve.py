@@ -6,17 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from local_index import NoMaker
 
-from imagesmith.findings import ImagesmithError, stop_on_errors
-from imagesmith.progress import Silent
-from imagesmith.resolve import (
-    Sources,
-    Target,
-    Wanted,
-    Wish,
-    resolve,
-)
+from imagesmith.findings import ImagesmithError
 from imagesmith.resolve.files import write
 from imagesmith.resolve.uv import UvSolver
 from imagesmith.store import Store
@@ -31,25 +22,6 @@ class CountingSolver(UvSolver):
     def solve(self, question):
         self.asked += 1
         return super().solve(question)
-
-
-@pytest.fixture
-def lock_of(store):
-    def run(captured, index_url, *, solver=None, store=store, glibc="2.36"):
-        resolved = resolve(
-            Wanted(captured.environment, captured.modules, captured.cloudpickle),
-            Target("3.11", glibc),
-            wish=Wish(),
-            sources=Sources(index_url),
-            solver=solver or UvSolver(),
-            maker=NoMaker(),
-            store=store,
-            progress=Silent(),
-        )
-        stop_on_errors(resolved.findings)
-        return resolved.lock, resolved.findings
-
-    return run
 
 
 @pytest.fixture
