@@ -5,6 +5,7 @@ The store is the user's own (IMAGESMITH_CACHE), so that the base is made once, n
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -25,6 +26,9 @@ from imagesmith.store import Store
 def pytest_configure(config):
     if not hasattr(config, "workerinput"):  # of xdist: its workers share what their parent has
         engines.share()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As a shell does for what it starts in the background; what the tests start would keep it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure(config):
