@@ -839,12 +839,18 @@ def _no_module(request: Json) -> Json:
 
 
 def _failed(request: Json, failure: BaseException) -> Json:
+    runs = "python " + os.path.basename(request["file"] or "-m " + request["module"])
+    remedy = f"mend it so that `{runs}` runs it (the traceback is above)"
+    if isinstance(failure, AttributeError) and "<module '__main__'" in str(failure):
+        remedy = (
+            "it was pickled by a script that was run, whose classes only that script finds again:"
+            " move the class into a module, import it from there, and pickle once more"
+        )
     return error(
         "capture.target-failed",
         request["text"],
         f"loading it raised {said(failure)}{_place(failure)}",
-        "mend it so that `%s` runs it (the traceback is above)"
-        % ("python " + os.path.basename(request["file"] or "-m " + request["module"])),
+        remedy,
     )
 
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -121,6 +123,16 @@ def test_an_exception_while_loading_is_told_with_its_place_and_its_traceback(pro
 def test_a_syntax_error_is_told_with_its_line(project):
     project.write(model="x = 1\ndef predict(inputs:\n    return inputs\n")
     assert "model.py:2" in project.fails("model.py:predict")["capture.target-failed"].message
+
+
+def test_an_object_that_a_script_pickled_as_its_own_is_told_with_the_mend(project):
+    train = "import pickle\nclass Scale: pass\npickle.dump(Scale(), open('m.pkl', 'wb'))\n"
+    load = "import pickle\npredict = pickle.load(open('m.pkl', 'rb'))\n"
+    project.write(train=train, model=load)
+    subprocess.run([sys.executable, "train.py"], cwd=project.folder, check=True)
+    finding = project.fails("model.py:predict")["capture.target-failed"]
+    assert "Scale" in finding.message
+    assert "move the class into a module" in finding.remedy
 
 
 def test_a_target_that_leaves_while_loading_is_a_finding(project):
