@@ -63,6 +63,12 @@ def rows() -> Iterator[Row]:
             total, beside = medians(*runs)
         what = f"conda lock, {records} records"
         yield Row(what, "s", total, "py-rattler's solve", beside, "1.3 x + 1 s")
+    starts = [sys.executable, "-m", "conda_lock", "--version"]
+    yield Row(
+        "conda-lock --version, which is in each",
+        "s",
+        *medians(partial(timed, partial(_run, starts))),
+    )
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     yield Row("conda lock, memory of the largest", "MB", peak / 1024)
 
