@@ -111,12 +111,13 @@ def _solved(asked: Asked, solver: Solver, maker: Maker, store: Store) -> Resolve
             answer, packages, found = _of_conda(asked.needs, asked.conda, store)
             findings += found
         pip = replace(asked.pip, provided=_provided(asked, packages))
-        ahead = _Ahead(solver, pip, side.submit(solver.solve, pip))
+        if not asked.needs.origins:  # whose names are no business of an index
+            solver = _Ahead(solver, pip, side.submit(solver.solve, pip))
         on_index = asking.result()
         built, failed = _built(asked, on_index, maker)
         findings += (finding for found in failed.values() for finding in found)
         pip = _with_built(pip, built, store).without(failed)
-        lock, found = _of_pip(pip, packages, built, ahead)
+        lock, found = _of_pip(pip, packages, built, solver)
     findings += advised(found, on_index)
     report = Report(tuple(_entries(asked, answer, on_index)), ()).locked(_versions(lock))
     if exit_code(findings) is not ExitCode.DONE:
