@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesmith.base import debian, tree
+from imagesmith.base import debian
 from imagesmith.base.flavour import CLOSURE, TOOLCHAIN, Flavour
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import layout, oci
@@ -38,6 +38,8 @@ def make(store: Store, python: str, progress: Progress, flavour: Flavour = CLOSU
 
     Raises ImagesmithError: build.base…, build.bytecode, or reach.base.
     """
+    from imagesmith.base import tree  # bases are found more often than made
+
     try:
         with tempfile.TemporaryDirectory(prefix="imagesmith-base-") as folder:
             packages = debian.fetch(python, flavour.packages, Path(folder))

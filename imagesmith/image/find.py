@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import layout, oci
-from imagesmith.runtime.wire import parse_input_type
 from imagesmith.store import CHUNK
 
 if TYPE_CHECKING:
@@ -73,6 +72,8 @@ def damaged(text: str, bad: Exception) -> ImagesmithError:
 
 
 def _serves(config: oci.ImageConfig) -> bool:
+    from imagesmith.runtime.wire import parse_input_type  # bases are found here, too
+
     try:
         parse_input_type(config.labels[oci.LABEL_INPUT_TYPE])
         modules = json.loads(config.labels.get(oci.LABEL_MODULES, "[]"))
