@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
+# In the order in which --help has their commands.
+_COMMANDS = ("walk", "images", "serving")
+
 
 def main() -> None:
     """Run the ``imagesmith`` command."""
     from imagesmith.cli.app import app
 
+    for name in _COMMANDS:
+        import_module(f"imagesmith.cli.{name}")
     app()

@@ -1,0 +1,70 @@
+"""Looking at images and at what they stand on: base, diff."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from imagesmith.cli.app import app, base_app
+from imagesmith.cli.command import Result, command
+from imagesmith.cli.console import Console
+from imagesmith.cli.options import workshop
+from imagesmith.findings import ImagesmithError, error
+
+
+@command(app, "diff")
+def diff_command(
+    console: Console,
+    before: Annotated[str, typer.Argument(metavar="A", help="A bundle, lock, prefix or image.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="What to hold against it.")],
+) -> Result:
+    """Say what two environments differ in: captured, locked, or in an image."""
+    from imagesmith import diff
+    from imagesmith.cli.report import changed
+
+    store = workshop(console).store
+    pictures = [diff.picture(one, store) for one in (before, after)]
+    found = diff.changes(*pictures)
+    sizes = [diff.size(one) for one in pictures]
+    data = {"changes": [change.as_dict() for change in found], "sizes": sizes}
+    return Result(changed(found, sizes), data)
+
+
+@command(base_app, "build")
+def base_build_command(
+    console: Console,
+    python: Annotated[
+        str | None, typer.Option("--python", help="The minor version, as 3.11.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="REF", help="An image: HOST/PATH:TAG, oci:DIR.")
+    ] = None,
+) -> Result:
+    """Make the base of a Python version from Debian's packages, or from another image."""
+    from imagesmith import base
+    from imagesmith.store import Store
+
+    if source is not None:
+        made = base.take(Store.default(), source, python, console)
+    elif python is not None:
+        made = base.ensure(Store.default(), python, console)
+    else:
+        raise ImagesmithError(
+            error(
+                "usage.python",
+                "--python",
+                "no Python is named, nor an image to take one from",
+                "name one with --python, as 3.11, or an image with --from",
+            )
+        )
+    return Result(made.pinned, {"base": made.pinned, "labels": dict(made.config.labels)})
+
+
+@command(base_app, "list")
+def base_list_command(console: Console) -> Result:
+    """Name the bases that are there."""
+    from imagesmith import base
+
+    names = [image.pinned for image in base.available(workshop(console).store)]
+    return Result("\n".join(names), {"bases": names})
