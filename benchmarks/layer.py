@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks import iris
 from benchmarks.measure import COMMAND, Row, medians, run, timed
+from imagesmith.image.bytecode import ByteCode
 from imagesmith.image.layer import write_layer
 from imagesmith.image.wheel import Site, archives, wheel_members
 from imagesmith.store import CHUNK, Store
@@ -28,8 +29,7 @@ def rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         wheel, name = _scipy(folder)
-        no_bytecode = folder / "bytecode.zip"
-        zipfile.ZipFile(no_bytecode, "w").close()
+        no_bytecode = ByteCode("", folder, ())
         spread = folder / "spread"
         zipfile.ZipFile(wheel).extractall(spread)
         files = sorted(path for path in spread.rglob("*") if path.is_file())

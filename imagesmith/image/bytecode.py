@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.findings import ImagesmithError, error
+from imagesmith.image.tar import Deflated, Kind, Member
 from imagesmith.store import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from imagesmith.store import Store
 
-# Part of every key: raise it when compile_pyc.py is to give other bytes.
-RECIPE = 1
+# Part of every key: raise it when the same sources are to give other bytes.
+RECIPE = 2
 
+_LEVEL = 6
 _SCRIPT = Path(__file__).with_name("compile_pyc.py")
 _LOADER = "ld-linux-x86-64.so.2"
 # Debian's folders first, then those of distributions without multiarch.
@@ -72,6 +75,38 @@ def base_python(root: Path, python: str) -> Interpreter:
     return Interpreter((*argv, "-s", "-S", "-B"), env)
 
 
+@dataclass(frozen=True)
+class ByteCode:
+    """Byte code in the store: one blob, in which each file is a raw deflate stream.
+
+    So it is compressed once, and whatever layers it goes into take it over as it is. ``files`` are
+    their paths, where they lie in the blob, and what they are.
+    """
+
+    digest: str
+    blob: Path
+    files: tuple[tuple[str, int, int, int, int], ...]  # path, offset, size, CRC-32, plain size
+
+    @classmethod
+    def of(cls, store: Store, archive: Path) -> ByteCode:
+        """Deflate what a zip holds, and keep that in the store."""
+        import deflate
+
+        files = []
+        with zipfile.ZipFile(archive) as source, store.writer() as blob:
+            for entry in source.infolist():
+                data = bytes(deflate.deflate_compress(source.read(entry), _LEVEL))
+                files.append((entry.filename, blob.size, len(data), entry.CRC, entry.file_size))
+                blob.write(data)
+        return cls(blob.digest, store.path(blob.digest), tuple(files))
+
+    def members(self, below: str = "") -> Iterator[Member]:
+        """Give the files as members below a folder of the image."""
+        for path, offset, size, crc, plain in self.files:
+            deflated = Deflated(self.blob, offset, size, crc)
+            yield Member(f"{below}{path}", Kind.FILE, size=plain, deflated=deflated)
+
+
 def compiled(
     store: Store,
     interpreter_key: str,
@@ -79,8 +114,8 @@ def compiled(
     sources: Path,
     digest: str,
     prefix: str,
-) -> Path:
-    """Give a zip of the byte code of a wheel, or another zip of sources, made once for its digest.
+) -> ByteCode:
+    """Give the byte code of a wheel, or another zip of sources, made once for its digest.
 
     ``interpreter_key`` tells interpreters that give different bytes apart; ``prefix`` is the
     absolute path in the image below which the sources will lie, "" for its root. Left out are test
@@ -89,13 +124,16 @@ def compiled(
     """
     key = key_of("bytecode", RECIPE, interpreter_key, digest, prefix)
     fact = store.recall("bytecode", key)
-    if fact is None or not store.has(fact["digest"]):
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "bytecode.zip"
-            compile_sources(interpreter, sources, prefix, out)
-            fact = {"digest": store.add_file(out)}
-        store.remember("bytecode", key, fact)
-    return store.path(fact["digest"])
+    if fact is not None and store.has(fact["digest"]):
+        return ByteCode(
+            fact["digest"], store.path(fact["digest"]), tuple(map(tuple, fact["files"]))
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "bytecode.zip"
+        compile_sources(interpreter, sources, prefix, out)
+        made = ByteCode.of(store, out)
+    store.remember("bytecode", key, {"digest": made.digest, "files": made.files})
+    return made
 
 
 def compile_sources(interpreter: Interpreter, sources: Path, prefix: str, out: Path) -> None:

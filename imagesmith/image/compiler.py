@@ -12,6 +12,7 @@ from imagesmith.image.unpack import unpacked
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from imagesmith.image.bytecode import ByteCode
     from imagesmith.store import Store
 
 
@@ -25,8 +26,8 @@ class BaseCompiler:
     store: Store
     base: oci.Image
 
-    def __call__(self, sources: Path, digest: str, prefix: str) -> Path:
-        """Give the zip of byte code, made once for each digest and prefix."""
+    def __call__(self, sources: Path, digest: str, prefix: str) -> ByteCode:
+        """Give the byte code, made once for each digest and prefix."""
         (layer,) = self.base.layers
         root = unpacked(self.store, self.base.blob(layer.blob.digest), layer)
         python = base_python(root, self.base.config.labels[oci.LABEL_PYTHON])

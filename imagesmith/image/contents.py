@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from imagesmith.image.bytecode import ByteCode
     from imagesmith.image.sources import Compiler
     from imagesmith.resolve.lock import LockedWheel
     from imagesmith.store import Store
@@ -76,7 +77,7 @@ def _wheels(layer: WheelsLayer, store: Store, compiler: Compiler) -> Iterator[Me
     return iter(merged.values())
 
 
-def _compiled(wheel: LockedWheel, path: Path, site: Site, compiler: Compiler) -> Path:
+def _compiled(wheel: LockedWheel, path: Path, site: Site, compiler: Compiler) -> ByteCode:
     try:
         return compiler(path, wheel.digest, f"/{site.packages}")
     except ImagesmithError:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
 import shutil
+import struct
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from imagesmith.image.oci import LAYER_GZIP, Descriptor, Layer
-from imagesmith.image.tar import write_tar
-from imagesmith.store import CHUNK, key_of
+from imagesmith.image.tar import Member, contents, inflated, tar_pieces
+from imagesmith.store import CHUNK, hex_of, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from _typeshed import ReadableBuffer as Buffer
 
-    from imagesmith.image.tar import Member
     from imagesmith.store import BlobWriter, Store
 
 # Part of every layer's key: raise it when the same input is to give other bytes.
-RECIPE = 1
+RECIPE = 2
 _LEVEL = 6
+# Bytes of a deflated file from which on it is taken over as it is; shorter ones compress better
+# together.
+_SPLICED = 8 << 10
+_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # RFC 1952, 2.3: deflated, no name, no time, no system
 _PIECE = 4 << 20
 # Pieces compressed at a time: more than the stream can bring, and a bound for the memory.
 _AHEAD = min(8, os.cpu_count() or 1)
@@ -61,7 +68,18 @@ def _key(made_from: object) -> str:
 
 def write_layer(store: Store, members: Iterable[Member], comment: str) -> Layer:
     """Write these members as a gzip layer blob into the store."""
-    return _written(store, lambda gzip: write_tar(members, gzip), comment)
+
+    def write(out: _Gzip) -> None:
+        for piece in tar_pieces(members):
+            if not isinstance(piece, Member):
+                out.write(piece)
+            elif piece.deflated is not None and piece.deflated.size >= _SPLICED:
+                out.splice(piece)
+            else:
+                for chunk in contents(piece):
+                    out.write(chunk)
+
+    return _written(store, write, comment)
 
 
 def compressed(store: Store, diff_id: str, tar: Callable[[], BinaryIO], comment: str) -> Layer:
@@ -70,37 +88,49 @@ def compressed(store: Store, diff_id: str, tar: Callable[[], BinaryIO], comment:
     Raises ValueError if it is not what its digest (``diff_id``) says.
     """
 
-    def copy(gzip: _Gzip) -> None:
+    def copy(out: _Gzip) -> None:
         with tar() as source:
-            shutil.copyfileobj(source, gzip, CHUNK)
-        if gzip.diff_id != diff_id:
-            raise ValueError(f"a layer is {gzip.diff_id}, not {diff_id}")
+            shutil.copyfileobj(source, out, CHUNK)
+        if out.diff_id != diff_id:
+            raise ValueError(f"a layer is {out.diff_id}, not {diff_id}")
 
     return _kept(store, ["tar", diff_id], lambda: _written(store, copy, comment), comment)
 
 
 def _written(store: Store, write: Callable[[_Gzip], None], comment: str) -> Layer:
     with store.writer() as blob, ThreadPoolExecutor(_AHEAD) as pool:
-        gzip = _Gzip(blob, pool)
-        write(gzip)
-        gzip.finish()
-    return Layer(Descriptor(LAYER_GZIP, blob.digest, blob.size), gzip.diff_id, comment)
+        out = _Gzip(blob, pool)
+        write(out)
+        out.finish()
+    store.remember("sizes", hex_of(out.diff_id), out.size)
+    return Layer(Descriptor(LAYER_GZIP, blob.digest, blob.size), out.diff_id, comment)
+
+
+def plain_size(store: Store, layer: Layer, blob: Path) -> int:
+    """Give the bytes of a layer's tar; of one made elsewhere they are counted, once."""
+    size = store.recall("sizes", hex_of(layer.diff_id))
+    if not isinstance(size, int):
+        with gzip.open(blob, "rb") as plain:
+            size = sum(map(len, iter(partial(plain.read, CHUNK), b"")))
+        store.remember("sizes", hex_of(layer.diff_id), size)
+    return size
 
 
 class _Gzip(io.BufferedIOBase):
     """Compresses a stream on all cores: each piece becomes a gzip member (RFC 1952, 2.2).
 
-    The bytes depend on the stream, the pinned compressor, its level and the size of a piece; not
-    on the host, its zlib, or the number of cores.
+    What an archive holds deflated already becomes a member as it is. The bytes depend on the
+    stream, those archives, the pinned compressor, its level and the size of a piece; not on the
+    host, its zlib, or the number of cores.
     """
 
     def __init__(self, blob: BlobWriter, pool: ThreadPoolExecutor) -> None:
         self._blob = blob
         self._pool = pool
         self._hash = hashlib.sha256()
-        self._size = 0
+        self.size = 0  # of the stream so far, in bytes
         self._rest = bytearray()
-        self._pending: deque[Future[bytes]] = deque()
+        self._pending: deque[Callable[[], bytes]] = deque()
 
     @property
     def diff_id(self) -> str:
@@ -110,33 +140,53 @@ class _Gzip(io.BufferedIOBase):
     def writable(self) -> bool:
         return True
 
-    def tell(self) -> int:
-        return self._size
-
     def write(self, data: Buffer) -> int:
         view = memoryview(data)
-        self._hash.update(view)
-        self._size += len(view)
+        self._take(view)
         self._rest += view
         while len(self._rest) >= _PIECE:
             self._submit(bytes(self._rest[:_PIECE]))
             del self._rest[:_PIECE]
         return len(view)
 
+    def splice(self, member: Member) -> None:
+        """Append a deflated file; ValueError if it is not as announced."""
+        assert member.deflated is not None
+        self._flush()
+        self._put(_HEADER)
+        for chunk, plain in inflated(member):
+            self._take(plain)
+            self._put(chunk)
+        self._put(struct.pack("<2L", member.deflated.crc, member.size % (1 << 32)))
+
     def finish(self) -> None:
         """Compress what is left and hand all of it on."""
-        if self._rest or not self._pending:
-            self._submit(bytes(self._rest))
-            self._rest.clear()
+        self._flush()
+        if not self.size:
+            self._submit(b"")
         self._drain(keep=0)
 
+    def _take(self, data: Buffer) -> None:
+        self._hash.update(data)
+        self.size += len(memoryview(data))
+
+    def _flush(self) -> None:
+        if self._rest:
+            self._submit(bytes(self._rest))
+            self._rest.clear()
+
     def _submit(self, piece: bytes) -> None:
-        self._pending.append(self._pool.submit(_compress, piece))
+        self._pending.append(self._pool.submit(_compress, piece).result)
+        self._drain(keep=2 * _AHEAD)
+
+    def _put(self, data: bytes) -> None:
+        """Append bytes of the compressed stream, after those that are being made still."""
+        self._pending.append(lambda: data)
         self._drain(keep=2 * _AHEAD)
 
     def _drain(self, keep: int) -> None:
         while len(self._pending) > keep:
-            self._blob.write(self._pending.popleft().result())
+            self._blob.write(self._pending.popleft()())
 
 
 def _compress(piece: bytes) -> bytes:

@@ -7,17 +7,19 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 from zipfile import ZipFile, ZipInfo
 
-from imagesmith.image.tar import Member, file_member
 from imagesmith.store import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from imagesmith.image.bytecode import ByteCode
+    from imagesmith.image.tar import Member
+
 
 class Compiler(Protocol):
-    """Gives the byte code of a zip of sources: a zip of .pyc files by the same paths."""
+    """Gives the byte code of a zip of sources, by the same paths."""
 
-    def __call__(self, sources: Path, digest: str, prefix: str) -> Path:
+    def __call__(self, sources: Path, digest: str, prefix: str) -> ByteCode:
         """Compile a zip with this digest as it will lie below ``prefix``, absolute or empty."""
 
 
@@ -28,7 +30,4 @@ def byte_code(sources: Mapping[str, Path], compiler: Compiler) -> Iterator[Membe
         with ZipFile(zipped, "w") as archive:
             for path, source in sorted(sources.items()):
                 archive.writestr(ZipInfo(path), source.read_bytes())
-        compiled = compiler(zipped, sha256_file(zipped), "")
-    with ZipFile(compiled) as archive:
-        for entry in archive.infolist():
-            yield file_member(entry.filename, archive.read(entry))
+        return compiler(zipped, sha256_file(zipped), "").members()

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
 import zipfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COPY = 1 << 20
+# A part that is empty, "." or "..", and what is no printable Unicode.
+_UNFIT = re.compile(r"(^|/)\.{0,2}(/|\Z)|[\0-\x1f\ud800-\udfff]")
 
 
 class Kind(Enum):
@@ -34,8 +36,20 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
+class Deflated:
+    """Where a file lies in an archive as a raw deflate stream (RFC 1951) of ``size`` bytes."""
+
+    file: Path
+    offset: int
+    size: int
+    crc: int  # CRC-32 of what the stream says
+
+
+@dataclass(frozen=True)
 class Member:
-    """One member; ``path`` is relative, with ``/``. ``open`` gives a file's ``size`` bytes.
+    """One member; ``path`` is relative, with ``/``.
+
+    A file's ``size`` bytes are what ``open`` gives, or what is ``deflated``.
 
     Where ``digest`` (``sha256:<hex>``) is known, other bytes are refused when it is written.
     Raises ValueError for a path that could leave the folder that it is unpacked in.
@@ -48,6 +62,7 @@ class Member:
     open: Callable[[], BinaryIO] | None = None
     target: str = ""
     digest: str = ""
+    deflated: Deflated | None = None
 
     def __post_init__(self) -> None:
         check_path(self.path)
@@ -55,9 +70,7 @@ class Member:
 
 def check_path(path: str) -> None:
     """Raise ValueError unless a path is relative, normal, and of printable Unicode."""
-    parts = path.split("/")
-    outside = any(part in ("", ".", "..") for part in parts)
-    if outside or any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in path):
+    if _UNFIT.search(path):
         raise ValueError(f"not a path that may go into an image: {path!r}")
 
 
@@ -87,21 +100,75 @@ def write_tar(members: Iterable[Member], out: io.BufferedIOBase) -> None:
 
     Raises ValueError if two share a path, or the bytes of one are not those that it announced.
     """
-    with tarfile.TarFile(
-        fileobj=out, mode="w", format=tarfile.PAX_FORMAT, copybufsize=_COPY
-    ) as tar:
-        for member in _ordered(members):
-            if member.open is None:
-                tar.addfile(_header(member))
-            else:
-                _add_file(tar, member, member.open)
+    for piece in tar_pieces(members):
+        if isinstance(piece, Member):
+            for chunk in contents(piece):
+                out.write(chunk)
+        else:
+            out.write(piece)
 
 
-def _add_file(tar: tarfile.TarFile, member: Member, opened: Callable[[], BinaryIO]) -> None:
-    with reading(member), opened() as source:
-        content = _Content(source, member)
-        tar.addfile(_header(member), content)
-        content.check()
+def tar_pieces(members: Iterable[Member]) -> Iterator[bytes | Member]:
+    """Give a tar in pieces: bytes as they are, and files in the place of what they hold.
+
+    Raises ValueError if two members share a path.
+    """
+    size = 0
+    for member in _ordered(members):
+        header = _header(member)
+        yield header
+        size += len(header)
+        if member.kind is Kind.FILE:
+            yield member
+            yield bytes(-member.size % tarfile.BLOCKSIZE)
+            size += member.size + -member.size % tarfile.BLOCKSIZE
+    end = 2 * tarfile.BLOCKSIZE
+    yield bytes(end + -(size + end) % tarfile.RECORDSIZE)
+
+
+def contents(member: Member) -> Iterator[bytes]:
+    """Give what a file holds; ValueError if it is not what the member has announced."""
+    if member.deflated is not None:
+        return (plain for _, plain in inflated(member))
+    return _read(member)
+
+
+def _read(member: Member) -> Iterator[bytes]:
+    assert member.open is not None
+    digest, left = hashlib.sha256(), member.size
+    with reading(member), member.open() as source:
+        while chunk := source.read(min(_COPY, left)):
+            left -= len(chunk)
+            if member.digest:
+                digest.update(chunk)
+            yield chunk
+        if left:
+            raise ValueError(f"{member.path!r} is shorter than it should be")
+        if source.read(1) or member.digest not in ("", f"sha256:{digest.hexdigest()}"):
+            raise ValueError(f"{member.path!r} has changed since it was looked at")
+
+
+def inflated(member: Member) -> Iterator[tuple[bytes, bytes]]:
+    """Give a deflated file's stream in chunks, each with what it says; either may be empty.
+
+    Raises ValueError unless it is one stream, with nothing after it, and says what was announced.
+    """
+    assert member.deflated is not None
+    said = member.deflated
+    stream, crc, size = zlib.decompressobj(-zlib.MAX_WBITS), 0, 0
+    with reading(member), said.file.open("rb") as file:
+        file.seek(said.offset)
+        for begin in range(0, said.size, _COPY):
+            rest = chunk = file.read(min(_COPY, said.size - begin))
+            while rest or chunk:
+                plain = stream.decompress(rest, _COPY)
+                crc, size = zlib.crc32(plain, crc), size + len(plain)
+                if size > member.size or stream.unused_data:
+                    raise ValueError(f"{member.path!r} is not as its archive announces it")
+                yield chunk, plain
+                rest, chunk = stream.unconsumed_tail, b""
+    if not stream.eof or (crc, size) != (said.crc, member.size):
+        raise ValueError(f"{member.path!r} is not as its archive announces it")
 
 
 @contextmanager
@@ -113,49 +180,26 @@ def reading(member: Member) -> Iterator[None]:
         raise ValueError(f"{member.path!r} cannot be read: {bad}") from bad
 
 
-class _Content(io.BufferedIOBase):
-    """The bytes of a member while they are read; ValueError if they are not as announced."""
-
-    def __init__(self, source: BinaryIO, member: Member) -> None:
-        self._source = source
-        self._member = member
-        self._hash = hashlib.sha256()
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = self._source.read(-1 if size is None else size)
-        if self._member.digest:
-            self._hash.update(data)
-        if size is not None and len(data) < size:
-            raise ValueError(f"{self._member.path!r} is shorter than it should be")
-        return data
-
-    def check(self) -> None:
-        """Raise ValueError if there is more to read, or what was read has another digest."""
-        found = f"sha256:{self._hash.hexdigest()}"
-        if self._source.read(1) or self._member.digest not in ("", found):
-            raise ValueError(f"{self._member.path!r} has changed since it was looked at")
-
-
 def _ordered(members: Iterable[Member]) -> Iterator[Member]:
     by_path: dict[str, Member] = {}
     for member in members:
         if member.path in by_path:
             raise ValueError(f"two members share the path {member.path!r}")
         by_path[member.path] = member
-    for path in list(by_path):
-        for parent in PurePosixPath(path).parents:
-            name = str(parent)
-            if name == ".":
-                continue
-            if by_path.setdefault(name, folder_member(name)).kind is not Kind.FOLDER:
-                raise ValueError(f"{name!r} holds {path!r} and is no folder")
+    parents: set[str] = set()
+    for path in by_path:
+        while (path := path.rpartition("/")[0]) and path not in parents:
+            parents.add(path)
+    for path in parents:
+        if by_path.setdefault(path, folder_member(path)).kind is not Kind.FOLDER:
+            raise ValueError(f"{path!r} holds members and is no folder")
     return (by_path[path] for path in sorted(by_path))
 
 
-def _header(member: Member) -> tarfile.TarInfo:
+def _header(member: Member) -> bytes:
     info = tarfile.TarInfo(member.path)
     info.type = member.kind.value
     info.mode = member.mode
     info.size = member.size
     info.linkname = member.target
-    return info
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")

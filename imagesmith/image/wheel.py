@@ -12,7 +12,9 @@ import configparser
 import csv
 import hashlib
 import io
+import os
 import stat
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -20,8 +22,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from imagesmith.image.tar import Kind, Member, file_member, reading
-from imagesmith.store import CHUNK
+from imagesmith.image.tar import Deflated, Kind, Member, contents, file_member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
 
     from installer.sources import WheelFile
 
+    from imagesmith.image.bytecode import ByteCode
+
 ENVIRONMENT = "opt/env"
 _SHEBANG = b"#!python"
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
+_LOCAL = struct.Struct("<26x2H")  # the header before each entry: how long name and extra are
 # Members are read in the order of their paths, so wheel after wheel: few need be open at a time.
 _OPEN_AT_A_TIME = 16
 
@@ -87,13 +91,13 @@ def wheel_members(
     wheel: Path,
     filename: str,
     site: Site,
-    bytecode: Path,
+    bytecode: ByteCode,
     opened: Callable[[Path], zipfile.ZipFile],
 ) -> Iterator[Member]:
     """Give the members that installing a wheel brings, its byte code among them.
 
-    ``wheel`` is a file of any name, ``filename`` the wheel's own name, ``bytecode`` a zip of .pyc
-    files by their path below site-packages, ``opened`` what ``archives`` gives. Raises ValueError
+    ``wheel`` is a file of any name, ``filename`` the wheel's own name, ``bytecode`` is
+    by its path below site-packages, ``opened`` what ``archives`` gives. Raises ValueError
     for a wheel that is none, or whose members would leave the environment.
     """
     from installer.exceptions import InstallerError
@@ -110,7 +114,7 @@ def _installation(
     wheel: Path,
     filename: str,
     site: Site,
-    bytecode: Path,
+    bytecode: ByteCode,
     opened: Callable[[Path], zipfile.ZipFile],
 ) -> Iterator[Member]:
     from installer.sources import WheelFile
@@ -130,7 +134,7 @@ def _installation(
     files.update((script.path, script) for script in _scripts(source, site))
     installer = f"{site.packages}/{source.dist_info_dir}/INSTALLER"
     files[installer] = file_member(installer, b"imagesmith\n")
-    compiled = [*_bytecode(bytecode, site, opened)]
+    compiled = [*bytecode.members(f"{site.packages}/")]
     yield from files.values()
     yield from compiled
     hashes = _hashes(archive.read(record).decode())
@@ -162,10 +166,25 @@ def _entry_member(
     entry: zipfile.ZipInfo,
     opened: Callable[[Path], zipfile.ZipFile],
 ) -> Member:
+    if entry.compress_type == zipfile.ZIP_DEFLATED:
+        place = _offset(opened(archive), entry)
+        deflated = Deflated(archive, place, entry.compress_size, entry.CRC)
+        return Member(path, Kind.FILE, mode, entry.file_size, deflated=deflated)
+
     def open_entry() -> BinaryIO:
         return cast("BinaryIO", opened(archive).open(entry))
 
     return Member(path, Kind.FILE, mode, entry.file_size, open_entry)
+
+
+def _offset(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
+    """Give where an entry's data begin (APPNOTE.TXT, 4.3.7): after its header of its own."""
+    assert archive.fp is not None
+    header = os.pread(archive.fp.fileno(), _LOCAL.size, entry.header_offset)
+    if len(header) < _LOCAL.size or not header.startswith(b"PK\3\4"):
+        raise ValueError(f"{entry.filename!r} is not where its directory has it")
+    name, extra = _LOCAL.unpack(header)
+    return int(entry.header_offset + _LOCAL.size + name + extra)
 
 
 def _place(name: str, distribution: str, site: Site) -> tuple[str, str]:
@@ -194,14 +213,6 @@ def _scripts(source: WheelFile, site: Site) -> Iterator[Member]:
         yield file_member(f"{site.scheme('scripts', '')}/{name}", data, 0o755)
 
 
-def _bytecode(
-    bytecode: Path, site: Site, opened: Callable[[Path], zipfile.ZipFile]
-) -> Iterator[Member]:
-    for entry in opened(bytecode).infolist():
-        path = f"{site.packages}/{entry.filename}"
-        yield _entry_member(path, 0o644, bytecode, entry, opened)
-
-
 def _record(
     files: list[Member], compiled: list[Member], hashes: dict[str, str], path: str, site: Site
 ) -> Member:
@@ -224,11 +235,9 @@ def _relative(path: str, site: Site) -> str:
 
 
 def _hash(member: Member) -> str:
-    assert member.open is not None
     digest = hashlib.sha256()
-    with reading(member), member.open() as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
+    for chunk in contents(member):
+        digest.update(chunk)
     return "sha256=" + base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
 
 

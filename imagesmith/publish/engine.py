@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from imagesmith.engine import connected
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import oci
+from imagesmith.image.layer import plain_size
 from imagesmith.image.tar import Kind, Member, disk_member, file_member, write_tar
 from imagesmith.publish.publisher import writing
 from imagesmith.store import CHUNK, canonical, hex_of
@@ -102,14 +103,10 @@ class EnginePublisher:
 
     def _layer(self, image: Image, layer: Layer) -> Member:
         blob = image.blob(layer.blob.digest)
-        size = self.store.recall("sizes", hex_of(layer.diff_id))
-        if not isinstance(size, int):
-            size = _unpacked_size(blob)
-            self.store.remember("sizes", hex_of(layer.diff_id), size)
         return Member(
             _place(layer),
             Kind.FILE,
-            size=size,
+            size=plain_size(self.store, layer, blob),
             open=lambda: cast("BinaryIO", gzip.open(blob, "rb")),
             digest=layer.diff_id,
         )
@@ -220,11 +217,6 @@ def _blob(image: Image) -> Path:
 def _name(image: Image) -> tuple[str, str]:
     name, _, tag = image.reference.rpartition(":")
     return name, tag
-
-
-def _unpacked_size(blob: Path) -> int:
-    with gzip.open(blob, "rb") as plain:
-        return sum(map(len, iter(partial(plain.read, CHUNK), b"")))
 
 
 def _counted(pieces: Iterator[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:

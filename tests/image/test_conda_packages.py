@@ -13,9 +13,10 @@ from rattler import PrefixRecord
 
 from fixtures.channel import Content, Package, locked, write_package
 from imagesmith.findings import ExitCode, ImagesmithError, Severity
+from imagesmith.image.bytecode import ByteCode
 from imagesmith.image.conda import conda_members, installed
 from imagesmith.image.conda_archive import check
-from imagesmith.image.tar import Kind, write_tar
+from imagesmith.image.tar import Kind, contents, write_tar
 from imagesmith.store import Store
 
 PLACEHOLDER = "/opt/placeholder" + "_" * 200
@@ -61,25 +62,24 @@ def add(shop, tmp_path):
     return add
 
 
-def shouting(folder, sources, digest, prefix):
+def shouting(store, sources, digest, prefix):
     """Compile as far as one can tell: the byte code is the source in capitals."""
-    path = folder / f"{digest[7:]}.pyc.zip"
+    path = store.root / f"{digest[7:]}.pyc.zip"
     with zipfile.ZipFile(sources) as archive, zipfile.ZipFile(path, "w") as compiled:
         for name in archive.namelist():
             folder, _, module = name.rpartition("/")
             data = archive.read(name).upper()
             compiled.writestr(f"{folder}/__pycache__/{module[:-3]}.cpython-311.pyc", data)
-    return path
+    return ByteCode.of(store, path)
 
 
 def members(shop, *packages):
-    compiler = partial(shouting, shop.root)
+    compiler = partial(shouting, shop)
     return {m.path: m for m in conda_members(packages, "3.11", shop, compiler)}
 
 
 def content(member):
-    with member.open() as file:
-        return file.read()
+    return b"".join(contents(member))
 
 
 def refused(shop, *packages):
@@ -165,7 +165,7 @@ def test_a_package_is_the_same_alone_and_among_others(shop, add):
     tool, pure = add(TOOL), add(PURE)
     alone, together = members(shop, pure), members(shop, tool, pure)
     assert {path: content(m) for path, m in alone.items()}.items() <= {
-        path: content(m) if m.open else None for path, m in together.items()
+        path: content(m) if m.kind is Kind.FILE else None for path, m in together.items()
     }.items()
 
 

@@ -1,16 +1,21 @@
 """A wheel becomes the files that installing it would bring, and nothing outside the prefix."""
 
 import csv
+import hashlib
 import io
 import stat
+import struct
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from imagesmith.image.bytecode import ByteCode
+from imagesmith.image.layer import write_layer
 from imagesmith.image.tar import write_tar
 from imagesmith.image.wheel import Site, archives, wheel_members
+from imagesmith.store import Store
 
 INFORMATION = ("METADATA", "WHEEL", "RECORD", "INSTALLER")
 SITE = "opt/env/lib/python3.11/site-packages"
@@ -36,14 +41,14 @@ def make_wheel(folder: Path, files: dict[str, bytes], executable: tuple[str, ...
 
 
 @pytest.fixture
-def bytecode(tmp_path: Path) -> Path:
+def bytecode(tmp_path: Path) -> ByteCode:
     path = tmp_path / "bytecode.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("demo/__pycache__/__init__.cpython-311.pyc", b"code")
-    return path
+    return ByteCode.of(Store(tmp_path / "store"), path)
 
 
-def installed(wheel: Path, bytecode: Path) -> dict[str, tuple[int, bytes]]:
+def installed(wheel: Path, bytecode: ByteCode) -> dict[str, tuple[int, bytes]]:
     out = io.BytesIO()
     write_tar(wheel_members(wheel, wheel.name, Site("3.11"), bytecode, archives()), out)
     out.seek(0)
@@ -210,6 +215,41 @@ def test_a_wheel_that_is_no_zip_or_has_no_record_is_refused(tmp_path, bytecode):
         installed(empty, bytecode)
 
 
+def set_in_directory(data: bytearray, name: str, at: int, form: str, value: int) -> None:
+    """Change a field of an entry in a zip's central directory (APPNOTE.TXT, 4.3.12)."""
+    entry = data.index(b"PK\x01\x02")
+    while not data[entry + 46 :].startswith(name.encode()):
+        entry = data.index(b"PK\x01\x02", entry + 4)
+    struct.pack_into(form, data, entry + at, value)
+
+
+@pytest.mark.parametrize(
+    ("at", "form", "change"),
+    [(16, "<L", 1), (20, "<L", -3), (20, "<L", 5), (24, "<L", -1), (24, "<L", 1), (42, "<L", 1)],
+    ids=["crc", "cut", "more", "shorter", "longer", "elsewhere"],
+)
+@pytest.mark.parametrize("size", [500, 50_000], ids=["small", "taken over as it is"])
+def test_a_deflated_member_that_is_not_as_announced_never_gets_into_a_layer(
+    tmp_path, bytecode, size, at, form, change
+):
+    wheel = tmp_path / "demo_pkg-1.0-py3-none-any.whl"
+    noise = hashlib.shake_256(b"noise").digest(size)
+    with zipfile.ZipFile(make_wheel(tmp_path, {}), "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("demo/a.bin", noise)
+        entry = archive.getinfo("demo/a.bin")
+    fields = {16: entry.CRC, 20: entry.compress_size, 24: entry.file_size}
+    spoilt = bytearray(wheel.read_bytes())
+    value = fields.get(at, entry.header_offset) + change
+    set_in_directory(spoilt, "demo/a.bin", at, form, value)
+    wheel.write_bytes(spoilt)
+    with pytest.raises(ValueError, match=r"demo/a\.bin"):
+        write_layer(
+            Store(tmp_path / "store"),
+            wheel_members(wheel, wheel.name, Site("3.11"), bytecode, archives()),
+            "demo",
+        )
+
+
 @pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_member_whose_bytes_are_damaged_is_refused_by_name(tmp_path, bytecode, how):
     wheel = tmp_path / "demo_pkg-1.0-py3-none-any.whl"
@@ -259,10 +299,7 @@ def rewritten(wheel: Path, name: str, data: bytes) -> Path:
 def test_a_member_that_is_encrypted_is_refused(tmp_path, bytecode, name):
     wheel = make_wheel(tmp_path, {"demo/a.py": b""})
     data = bytearray(wheel.read_bytes())
-    at = data.index(b"PK\x01\x02")  # the central directory, which zipfile reads
-    while not data[at + 46 :].startswith(name.encode()):
-        at = data.index(b"PK\x01\x02", at + 4)
-    data[at + 8] |= 1
+    set_in_directory(data, name, 8, "<H", 1)  # a flag: encrypted
     wheel.write_bytes(data)
     with pytest.raises(ValueError, match="encrypted"):
         installed(wheel, bytecode)

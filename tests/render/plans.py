@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 
 from imagesmith.image import oci
+from imagesmith.image.bytecode import ByteCode
 from imagesmith.image.layer import write_layer
 from imagesmith.image.plan import FilesLayer, ImagePlan, PrefixLayer, WheelsLayer
 from imagesmith.image.tar import file_member
@@ -34,9 +35,7 @@ def tiny_base(store):
 
 def no_byte_code(sources, digest, prefix):
     """Compile nothing."""
-    path = sources.with_name(f"{digest[7:20]}.pyc.zip")
-    zipfile.ZipFile(path, "w").close()
-    return path
+    return ByteCode(digest, sources, ())
 
 
 def add_wheel(store, folder, name):
