@@ -6,7 +6,6 @@ zero, owners 0:0, without devices and set-user-id bits, so that it is the same w
 
 from __future__ import annotations
 
-import gzip
 import posixpath
 import re
 import shutil
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import oci
+from imagesmith.image.gunzip import gunzip
 from imagesmith.image.layer import layer_of
 from imagesmith.image.tar import Kind, Member, check_path
 from imagesmith.store import CHUNK
@@ -146,7 +146,7 @@ def _member(
 def _plain(image: oci.Image, layer: oci.Layer) -> tarfile.TarFile:
     """Open a layer's tar for reading in any order."""
     plain = TemporaryFile()  # noqa: SIM115 - the tar keeps it
-    with gzip.open(image.blob(layer.blob.digest), "rb") as packed:
+    with gunzip(image.blob(layer.blob.digest)) as packed:
         shutil.copyfileobj(packed, plain, CHUNK)
     plain.seek(0)
     return tarfile.open(fileobj=plain, mode="r:")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import os
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
+from imagesmith.image.gunzip import gunzip
 from imagesmith.image.oci import LAYER_GZIP, Descriptor, Layer
 from imagesmith.image.tar import Member, contents, inflated, tar_pieces
 from imagesmith.store import CHUNK, hex_of, key_of
@@ -110,7 +110,7 @@ def plain_size(store: Store, layer: Layer, blob: Path) -> int:
     """Give the bytes of a layer's tar; of one made elsewhere they are counted, once."""
     size = store.recall("sizes", hex_of(layer.diff_id))
     if not isinstance(size, int):
-        with gzip.open(blob, "rb") as plain:
+        with gunzip(blob) as plain:
             size = sum(map(len, iter(partial(plain.read, CHUNK), b"")))
         store.remember("sizes", hex_of(layer.diff_id), size)
     return size

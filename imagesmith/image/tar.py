@@ -153,9 +153,11 @@ def inflated(member: Member) -> Iterator[tuple[bytes, bytes]]:
 
     Raises ValueError unless it is one stream, with nothing after it, and says what was announced.
     """
+    from isal import isal_zlib
+
     assert member.deflated is not None
     said = member.deflated
-    stream, crc, size = zlib.decompressobj(-zlib.MAX_WBITS), 0, 0
+    stream, crc, size = isal_zlib.decompressobj(-zlib.MAX_WBITS), 0, 0
     with reading(member), said.file.open("rb") as file:
         file.seek(said.offset)
         for begin in range(0, said.size, _COPY):
@@ -174,9 +176,11 @@ def inflated(member: Member) -> Iterator[tuple[bytes, bytes]]:
 @contextmanager
 def reading(member: Member) -> Iterator[None]:
     """Raise ValueError where a member, which may come out of a zip, is damaged there."""
+    from isal.isal_zlib import IsalError
+
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError) as bad:
+    except (zipfile.BadZipFile, zlib.error, IsalError, EOFError) as bad:
         raise ValueError(f"{member.path!r} cannot be read: {bad}") from bad
 
 

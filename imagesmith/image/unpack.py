@@ -7,17 +7,16 @@ Nothing is ever written through a symbolic link, so where one points does not ma
 from __future__ import annotations
 
 import errno
-import gzip
 import hashlib
 import io
 import os
 import shutil
 import tarfile
-import zlib
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from imagesmith.findings import Finding, ImagesmithError, error
+from imagesmith.image.gunzip import gunzip
 from imagesmith.image.tar import check_path
 from imagesmith.store import CHUNK, hex_of, sha256_file
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 _WHITEOUT = ".wh."  # image-spec, layer.md: a file whose name deletes one of a lower layer
 _SETUID = 0o6000
-_BAD = (ValueError, OverflowError, tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error)
+_BAD = (ValueError, OverflowError, tarfile.TarError, EOFError)
 # What the file system says of members that it cannot hold; the rest is about the store itself.
 _UNFIT = (errno.ENAMETOOLONG, errno.EINVAL, errno.ENOENT, errno.EILSEQ)
 
@@ -62,7 +61,7 @@ def unpacked(store: Store, blob: Path, layer: Layer) -> Path:
 
 def _unpack(file: BinaryIO, layer: Layer, folder: Path) -> None:
     compressed = _Hashed(file)
-    with gzip.GzipFile(fileobj=compressed, mode="rb") as plain:
+    with gunzip(cast("BinaryIO", compressed)) as plain:
         stream = _Hashed(plain)
         with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as tar:
             tree = _spread(tar, folder)
@@ -155,7 +154,7 @@ class _Tree:
 class _Hashed(io.BufferedIOBase):
     """A readable stream that knows the digest of what was read from it."""
 
-    def __init__(self, source: BinaryIO | gzip.GzipFile) -> None:
+    def __init__(self, source: BinaryIO) -> None:
         self._source = source
         self._hash = hashlib.sha256()
 

@@ -8,24 +8,23 @@ Source: Docker's image tarball (``manifest.json``).
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from imagesmith.engine import connected
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import oci
+from imagesmith.image.gunzip import gunzip
 from imagesmith.image.layer import plain_size
 from imagesmith.image.tar import Kind, Member, disk_member, file_member, write_tar
 from imagesmith.publish.publisher import writing
-from imagesmith.store import CHUNK, canonical, hex_of
+from imagesmith.store import CHUNK, canonical, hex_of, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +62,7 @@ class EnginePublisher:
 
         Raises ImagesmithError: reach.engine, publish.engine, publish.digest, publish.damaged.
         """
-        with writing(image.blobs), _loading(self.host) as client, _sound():
+        with writing(image.blobs), _loading(self.host) as client:
             engine = client.api
             if not _has(engine, image):
                 self._load(engine, image)
@@ -77,6 +76,7 @@ class EnginePublisher:
         try:
             sent = self._stream(engine, image, known)
         except _LoadError:
+            self._blame(image, known)
             if known == 0:
                 raise
             # What it had may have gone in between; all of it depends on nothing.
@@ -101,14 +101,23 @@ class EnginePublisher:
             _take(engine, _counted(pieces, advance))
         return total
 
+    def _blame(self, image: Image, known: int) -> None:
+        """Raise ValueError for a layer whose blob is not what its digest says.
+
+        An engine looks at the digests of all that it loads, so nobody else does before.
+        """
+        for layer in image.layers[known:]:
+            found = sha256_file(image.blob(layer.blob.digest))
+            if found != layer.blob.digest:
+                raise ValueError(f"the blob {layer.blob.digest} is damaged: it is {found}")
+
     def _layer(self, image: Image, layer: Layer) -> Member:
         blob = image.blob(layer.blob.digest)
         return Member(
             _place(layer),
             Kind.FILE,
             size=plain_size(self.store, layer, blob),
-            open=lambda: cast("BinaryIO", gzip.open(blob, "rb")),
-            digest=layer.diff_id,
+            open=lambda: gunzip(blob),
         )
 
 
@@ -136,15 +145,6 @@ def _refused(host: str | None, bad: Exception) -> ImagesmithError:
             else "see the engine's log; `--output archive:FILE` makes a file for `docker load`",
         )
     )
-
-
-@contextmanager
-def _sound() -> Iterator[None]:
-    """Raise ValueError where a layer's blob is no gzip."""
-    try:
-        yield
-    except (gzip.BadGzipFile, zlib.error, EOFError) as bad:
-        raise ValueError(f"a layer is damaged: {bad}") from bad
 
 
 def _has(engine: Any, image: Image) -> bool:
