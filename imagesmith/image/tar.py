@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COPY = 1 << 20
+_NAME = 100  # bytes of a name in a header of one block
+_SIZE = 0o77777777777  # bytes of a file in one
 # A part that is empty, "." or "..", and what is no printable Unicode.
 _UNFIT = re.compile(r"(^|/)\.{0,2}(/|\Z)|[\0-\x1f\ud800-\udfff]")
 
@@ -201,6 +203,21 @@ def _ordered(members: Iterable[Member]) -> Iterator[Member]:
 
 
 def _header(member: Member) -> bytes:
+    """Give a member's header: one block where ustar can say it, else as tarfile extends it."""
+    name = member.path + "/" * (member.kind is Kind.FOLDER)
+    if len(name) > _NAME or len(member.target) > _NAME or member.size > _SIZE:
+        return _extended(member)
+    if not (name.isascii() and member.target.isascii()):
+        return _extended(member)
+    head = (
+        f"{name:\0<100}{member.mode:07o}\0" + "0000000\0" * 2 + f"{member.size:011o}\0{0:011o}\0"
+    ).encode()
+    tail = member.kind.value + f"{member.target:\0<100}ustar\0".encode() + b"00" + bytes(247)
+    # The sum of all bytes, those of the sum itself taken as blanks (POSIX.1-2001, ustar).
+    return head + b"%06o\0 " % (sum(head) + sum(tail) + 8 * ord(" ")) + tail
+
+
+def _extended(member: Member) -> bytes:
     info = tarfile.TarInfo(member.path)
     info.type = member.kind.value
     info.mode = member.mode

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesmith.image.tar import file_member, folder_member, link_member, write_tar
+from imagesmith.image.tar import (
+    Kind,
+    Member,
+    file_member,
+    folder_member,
+    link_member,
+    tar_pieces,
+    write_tar,
+)
 
 NAMES = st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8}){0,3}", fullmatch=True)
 
@@ -66,6 +74,27 @@ def test_what_goes_in_comes_out(files):
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         found = {i.name: tar.extractfile(i).read() for i in tar if i.isfile()}
     assert found == files
+
+
+PATHS = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), min_size=1)
+
+
+@given(
+    path=st.one_of(PATHS, PATHS.map(lambda text: text * 40)),
+    target=st.one_of(st.text("ab/é.", max_size=120), PATHS),
+    mode=st.integers(0, 0o7777),
+    size=st.one_of(st.integers(0, 1 << 40), st.just(0o77777777777)),
+    kind=st.sampled_from(Kind),
+)
+def test_a_header_is_what_tarfile_would_write(path, target, mode, size, kind):
+    try:
+        member = Member(path, kind, mode, size, target=target)
+    except ValueError:
+        return
+    info = tarfile.TarInfo(path)
+    info.type, info.mode, info.size, info.linkname = kind.value, mode, size, target
+    expected = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    assert next(iter(tar_pieces([member]))) == expected or "/" in path  # its folder comes first
 
 
 def test_long_and_foreign_names_survive():
