@@ -107,14 +107,19 @@ def build(capture: Capture, wish: BuildWish, publisher: Publisher, shop: Worksho
     Raises ImagesmithError with the findings of the stage that cannot go on; nothing is published
     then.
     """
+    from imagesmith.build.builder import nobody
+
     publisher.check()
     check_builder(wish.builder, wish.template)
     planned, lock = plan_for(capture, wish, shop)
     builder, shop = _builder_for(planned, lock, wish, shop)
-    image = builder.build(planned)
-    if wish.verify:
-        _verify(image, capture, wish, shop)
-    place = publisher.publish(image)
+    with publisher.delivery() as delivery:
+        # An engine that tries the image gets it for that; nothing is to travel twice.
+        early = not (wish.verify and shop.runner.is_engine)
+        image = builder.build(planned, delivery.layer if early else nobody)
+        if wish.verify:
+            _verify(image, capture, wish, shop)
+        place = delivery.publish(image)
     shop.progress.say("publish", f"{image.pinned} is in {place}")
     return image
 

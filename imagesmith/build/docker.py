@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from imagesmith.build.builder import nobody
 from imagesmith.engine import connected
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import oci
@@ -30,7 +31,7 @@ from imagesmith.render import render
 from imagesmith.store import CHUNK, PARTIAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from docker import APIClient, DockerClient
 
@@ -63,8 +64,8 @@ class DockerBuilder:
     host: str | None = None
     base_reference: str | None = None  # as ``render`` takes it
 
-    def build(self, plan: ImagePlan) -> oci.Image:
-        """Make the image; its blobs are then in the store.
+    def build(self, plan: ImagePlan, made: Callable[[oci.Layer], None] = nobody) -> oci.Image:  # noqa: ARG002
+        """Make the image; its blobs are then in the store. The engine has its layers already.
 
         Raises ImagesmithError: reach.engine, build.engine (with the engine's log), build.store,
         and what ``render`` raises.

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from imagesmith.build.builder import nobody
 from imagesmith.findings import ImagesmithError
 from imagesmith.image import oci
 from imagesmith.image.compiler import BaseCompiler
 from imagesmith.image.contents import members, refused
-from imagesmith.image.layer import layer_of
+from imagesmith.image.layer import kept_layer, layer_of
 from imagesmith.image.plan import key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from imagesmith.image.plan import ImagePlan, PlannedLayer
     from imagesmith.progress import Progress
     from imagesmith.store import Store
@@ -31,31 +34,53 @@ class LayersBuilder:
     store: Store
     progress: Progress
 
-    def build(self, plan: ImagePlan) -> oci.Image:
+    def build(self, plan: ImagePlan, made: Callable[[oci.Layer], None] = nobody) -> oci.Image:
         """Make the image; its blobs are then in the store.
 
+        ``made`` is told the layers only where one had to be made: else the image is there at once.
         Raises ImagesmithError: build.wheel, build.package, build.file, build.bytecode, build.layer
         (the base's), build.store.
         """
-        self.store.sweep()
-        with (
-            self.progress.count("build", "layers", len(plan.layers)) as advance,
-            ThreadPoolExecutor(_AT_A_TIME) as pool,
-        ):
-
-            def make(planned: PlannedLayer) -> oci.Layer:
-                layer = self._layer(planned, plan.base)
-                advance(1)
-                return layer
-
-            layers = (*plan.base.layers, *pool.map(make, plan.layers))
         try:
+            self.store.sweep()
+            known = [self._known(planned, plan.base) for planned in plan.layers]
+            new = known.count(None)
+            found = self._make(plan, known, made) if new else filter(None, known)
+            layers = (*plan.base.layers, *found)
             image = oci.assemble(self.store, plan.reference, layers, plan.config, plan.created)
         except OSError as bad:
             raise self.store.failure(bad) from bad
-        size = sum(layer.blob.size for layer in image.layers)
-        self.progress.say("build", f"{len(layers)} layers, {size / 1e6:.1f} MB compressed")
+        size = sum(layer.blob.size for layer in layers) / 1e6
+        of_them = f"{new} of them new" if new else "none of them new"
+        self.progress.say("build", f"{len(layers)} layers, {size:.1f} MB compressed, {of_them}")
         return image
+
+    def _known(self, planned: PlannedLayer, base: oci.Image) -> oci.Layer | None:
+        return kept_layer(self.store, key(planned, base), planned.comment)
+
+    def _make(
+        self,
+        plan: ImagePlan,
+        known: list[oci.Layer | None],
+        made: Callable[[oci.Layer], None],
+    ) -> list[oci.Layer]:
+        """Make the layers that are not known; they are told of in their order."""
+        layers = []
+        with (
+            self.progress.count("build", "layers", len(known)) as advance,
+            ThreadPoolExecutor(_AT_A_TIME) as pool,
+        ):
+
+            def layer(planned: PlannedLayer, there: oci.Layer | None) -> oci.Layer:
+                return there or self._layer(planned, plan.base)
+
+            for below in plan.base.layers:
+                made(below)
+            for one in pool.map(layer, plan.layers, known):
+                made(one)
+                advance(1)
+                layers.append(one)
+        return layers
 
     def _layer(self, planned: PlannedLayer, base: oci.Image) -> oci.Layer:
         contents = partial(members, planned, self.store, BaseCompiler(self.store, base))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from imagesmith.image.gunzip import gunzip
 from imagesmith.image.oci import LAYER_GZIP, Descriptor, Layer
-from imagesmith.image.tar import Member, contents, inflated, tar_pieces
+from imagesmith.image.tar import Member, contents, in_order, inflated, tar_pieces
 from imagesmith.store import CHUNK, hex_of, key_of
 
 if TYPE_CHECKING:
@@ -45,13 +45,18 @@ def layer_of(
 
 
 def _kept(store: Store, made_from: object, make: Callable[[], Layer], comment: str) -> Layer:
-    known = known_layer(store, made_from, comment)
-    if known is not None and store.has(known.blob.digest):
+    if known := kept_layer(store, made_from, comment):
         return known
     layer = make()
     fact = {"digest": layer.blob.digest, "size": layer.blob.size, "diff_id": layer.diff_id}
     store.remember("layers", _key(made_from), fact)
     return layer
+
+
+def kept_layer(store: Store, made_from: object, comment: str) -> Layer | None:
+    """Give the layer that was made from these inputs before, if the store still has it."""
+    known = known_layer(store, made_from, comment)
+    return known if known is not None and store.has(known.blob.digest) else None
 
 
 def known_layer(store: Store, made_from: object, comment: str) -> Layer | None:
@@ -70,7 +75,7 @@ def write_layer(store: Store, members: Iterable[Member], comment: str) -> Layer:
     """Write these members as a gzip layer blob into the store."""
 
     def write(out: _Gzip) -> None:
-        for piece in tar_pieces(members):
+        for piece in tar_pieces(in_order(members)):
             if not isinstance(piece, Member):
                 out.write(piece)
             elif piece.deflated is not None and piece.deflated.size >= _SPLICED:

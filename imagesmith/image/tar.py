@@ -102,7 +102,7 @@ def write_tar(members: Iterable[Member], out: io.BufferedIOBase) -> None:
 
     Raises ValueError if two share a path, or the bytes of one are not those that it announced.
     """
-    for piece in tar_pieces(members):
+    for piece in tar_pieces(in_order(members)):
         if isinstance(piece, Member):
             for chunk in contents(piece):
                 out.write(chunk)
@@ -111,12 +111,9 @@ def write_tar(members: Iterable[Member], out: io.BufferedIOBase) -> None:
 
 
 def tar_pieces(members: Iterable[Member]) -> Iterator[bytes | Member]:
-    """Give a tar in pieces: bytes as they are, and files in the place of what they hold.
-
-    Raises ValueError if two members share a path.
-    """
+    """Give a tar in pieces: bytes as they are, and files in the place of what they hold."""
     size = 0
-    for member in _ordered(members):
+    for member in members:
         header = _header(member)
         yield header
         size += len(header)
@@ -186,7 +183,11 @@ def reading(member: Member) -> Iterator[None]:
         raise ValueError(f"{member.path!r} cannot be read: {bad}") from bad
 
 
-def _ordered(members: Iterable[Member]) -> Iterator[Member]:
+def in_order(members: Iterable[Member]) -> Iterator[Member]:
+    """Sort members, and give them the parent folders that they lack.
+
+    Raises ValueError if two share a path, or one that others lie in is no folder.
+    """
     by_path: dict[str, Member] = {}
     for member in members:
         if member.path in by_path:

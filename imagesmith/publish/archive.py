@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.image import layout, oci
 from imagesmith.image.tar import disk_member, file_member, write_tar
-from imagesmith.publish.publisher import occupied, writing
+from imagesmith.publish.publisher import Publisher, occupied, writing
 from imagesmith.store import canonical, clear_partial, file_whole, hex_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ArchivePublisher:
+class ArchivePublisher(Publisher):
     """Writes an image into a tar file; the same image gives the same bytes."""
 
     file: Path

@@ -8,29 +8,28 @@ Source: Docker's image tarball (``manifest.json``).
 
 from __future__ import annotations
 
-import io
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from imagesmith.engine import connected
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import oci
 from imagesmith.image.gunzip import gunzip
 from imagesmith.image.layer import plain_size
-from imagesmith.image.tar import Kind, Member, disk_member, file_member, write_tar
-from imagesmith.publish.publisher import writing
-from imagesmith.store import CHUNK, canonical, hex_of, sha256_file
+from imagesmith.image.tar import Kind, Member, disk_member, file_member
+from imagesmith.publish.load import Load, LoadError
+from imagesmith.publish.publisher import Publisher, writing
+from imagesmith.store import canonical, hex_of, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from _typeshed import ReadableBuffer as Buffer
     from docker import DockerClient
 
     from imagesmith.image.oci import Image, Layer
@@ -40,12 +39,8 @@ if TYPE_CHECKING:
 _CONFIG = "config.json"
 
 
-class _LoadError(Exception):
-    """The engine did not take what was loaded; the text is its own."""
-
-
 @dataclass(frozen=True)
-class EnginePublisher:
+class EnginePublisher(Publisher):
     """Loads images into a Docker engine: the one of ``host``, else of DOCKER_HOST."""
 
     store: Store
@@ -62,63 +57,112 @@ class EnginePublisher:
 
         Raises ImagesmithError: reach.engine, publish.engine, publish.digest, publish.damaged.
         """
-        with writing(image.blobs), _loading(self.host) as client:
+        with self.delivery() as delivery:
+            return delivery.publish(image)
+
+    @contextmanager
+    def delivery(self) -> Iterator[_Delivery]:
+        """Send layers while others are being made; nothing of them stays without ``publish``."""
+        with ThreadPoolExecutor(1, thread_name_prefix="load") as pool:
+            delivery = _Delivery(self, partial(Load, self.host, pool))
+            try:
+                yield delivery
+            finally:
+                delivery.abandon()
+
+
+class _Delivery:
+    """An image on its way into an engine; see publisher.Delivery."""
+
+    def __init__(self, publisher: EnginePublisher, begin: Callable[[], Load]) -> None:
+        self._host = publisher.host
+        self._store = publisher.store
+        self._progress = publisher.progress
+        self._begin = begin
+        self._layers: list[Layer] = []
+        self._known = 0  # so many of them the engine has
+        self._chains: list[list[str]] | None = None  # the layers of its images; None: not asked
+        self._load: Load | None = None
+
+    def layer(self, layer: Layer) -> None:
+        """Send a layer of the store, unless the engine has it."""
+        self._add(layer, self._store.path(layer.blob.digest))
+
+    def publish(self, image: Image) -> str:
+        """Send what the engine lacks still, and have all of it loaded."""
+        with writing(image.blobs), _loading(self._host) as client:
             engine = client.api
             if not _has(engine, image):
-                self._load(engine, image)
+                for layer in image.layers[len(self._layers) :]:
+                    self._add(layer, image.blob(layer.blob.digest))
+                self._finish(image)
             # Also what was just loaded: only so does the engine note when a name was given.
             engine.tag(image.config_blob.digest, *_name(image))
             _check_loaded(engine, image)
         return "the Docker engine"
 
-    def _load(self, engine: Any, image: Image) -> None:
-        known = _known_prefix(engine, image)
+    def abandon(self) -> None:
+        """Break off what was begun."""
+        if self._load is not None:
+            self._load.abandon()
+
+    def _add(self, layer: Layer, blob: Path) -> None:
+        self._layers.append(layer)
+        if self._load is None and self._engine_has_all():
+            self._known += 1
+            return
+        self._load = self._load or self._begin()
+        if layer not in self._layers[self._known : -1]:
+            self._load.add(self._member(layer, blob))
+
+    def _engine_has_all(self) -> bool:
+        """Say whether an image of the engine begins with the layers so far."""
+        if self._chains is None:
+            with _loading(self._host) as client:
+                self._chains = _chains(client.api, self._store)
+        wanted = [layer.diff_id for layer in self._layers]
+        return any(chain[: len(wanted)] == wanted for chain in self._chains)
+
+    def _finish(self, image: Image) -> None:
+        load, self._load = self._load or self._begin(), None
         try:
-            sent = self._stream(engine, image, known)
-        except _LoadError:
-            self._blame(image, known)
-            if known == 0:
+            self._end(load, image)
+        except LoadError:
+            self._blame(image)
+            if self._known == 0:
                 raise
             # What it had may have gone in between; all of it depends on nothing.
-            known = 0
-            sent = self._stream(engine, image, known)
-        self.progress.say(
-            "publish", f"{len(image.layers) - known} layers ({sent / 1e6:.1f} MB) into the engine"
-        )
+            load, self._known = self._begin(), 0
+            for layer in dict.fromkeys(image.layers):
+                load.add(self._member(layer, image.blob(layer.blob.digest)))
+            self._end(load, image)
+        sent, layers = load.sent / 1e6, len(image.layers) - self._known
+        self._progress.say("publish", f"{layers} layers ({sent:.1f} MB) into the engine")
 
-    def _stream(self, engine: Any, image: Image, known: int) -> int:
-        """Load what lies above the first ``known`` layers; the bytes sent."""
-        members = [
-            *(self._layer(image, layer) for layer in dict.fromkeys(image.layers[known:])),
-            disk_member(_CONFIG, _blob(image), digest=image.config_blob.digest),
-            file_member("manifest.json", _manifest(image)),
-        ]
-        total = sum(member.size for member in members)
-        with (
-            self.progress.count("publish", "layers into the engine", total) as advance,
-            _piped(partial(write_tar, members)) as pieces,
-        ):
-            _take(engine, _counted(pieces, advance))
-        return total
+    def _end(self, load: Load, image: Image) -> None:
+        """Send what an image ends with, and wait until the engine has loaded it."""
+        layers = dict.fromkeys(image.layers[self._known :])
+        blobs = {layer: image.blob(layer.blob.digest) for layer in layers}
+        total = sum(plain_size(self._store, layer, blob) for layer, blob in blobs.items())
+        config = image.blob(image.config_blob.digest)
+        load.add(disk_member(_CONFIG, config, digest=image.config_blob.digest))
+        load.add(file_member("manifest.json", _manifest(image)))
+        with self._progress.count("publish", "layers into the engine", total) as advance:
+            load.finish(advance)
 
-    def _blame(self, image: Image, known: int) -> None:
+    def _member(self, layer: Layer, blob: Path) -> Member:
+        size = plain_size(self._store, layer, blob)
+        return Member(_place(layer), Kind.FILE, size=size, open=lambda: gunzip(blob))
+
+    def _blame(self, image: Image) -> None:
         """Raise ValueError for a layer whose blob is not what its digest says.
 
         An engine looks at the digests of all that it loads, so nobody else does before.
         """
-        for layer in image.layers[known:]:
+        for layer in image.layers[self._known :]:
             found = sha256_file(image.blob(layer.blob.digest))
             if found != layer.blob.digest:
                 raise ValueError(f"the blob {layer.blob.digest} is damaged: it is {found}")
-
-    def _layer(self, image: Image, layer: Layer) -> Member:
-        blob = image.blob(layer.blob.digest)
-        return Member(
-            _place(layer),
-            Kind.FILE,
-            size=plain_size(self.store, layer, blob),
-            open=lambda: gunzip(blob),
-        )
 
 
 @contextmanager
@@ -129,7 +173,7 @@ def _loading(host: str | None) -> Iterator[DockerClient]:
     with connected(host) as client:
         try:
             yield client
-        except (APIError, _LoadError) as bad:
+        except (APIError, LoadError) as bad:
             raise _refused(host, bad) from bad
 
 
@@ -172,33 +216,23 @@ def _check_loaded(engine: Any, image: Image) -> None:
         )
 
 
-def _known_prefix(engine: Any, image: Image) -> int:
-    """Count the image's first layers that the engine has for another image of ours."""
-    wanted = [layer.diff_id for layer in image.layers]
+def _chains(engine: Any, store: Store) -> list[list[str]]:
+    """Give the layers of each of the engine's images that may share some with ours."""
     found = engine.images(filters={"label": oci.LABEL_PYTHON}, quiet=True)
-    return max((_common(wanted, _chain(engine, name)) for name in dict.fromkeys(found)), default=0)
+    return [_chain(engine, store, name) for name in dict.fromkeys(found)]
 
 
-def _common(wanted: list[str], chain: list[str]) -> int:
-    """Count the layers that both begin with."""
-    pairs = zip(wanted, chain, strict=False)
-    return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
-
-
-def _chain(engine: Any, name: str) -> list[str]:
+def _chain(engine: Any, store: Store, name: str) -> list[str]:
+    """Give an image's layers; an engine names it by its config, which the store may have."""
     from docker.errors import ImageNotFound
 
+    if store.has(name):
+        config = json.loads(store.path(name).read_bytes())
+        return list(config["rootfs"]["diff_ids"])
     try:
         return list(engine.inspect_image(name)["RootFS"].get("Layers") or ())
     except ImageNotFound:  # removed in between
         return []
-
-
-def _take(engine: Any, pieces: Iterator[bytes]) -> None:
-    """Have the engine load an image tarball; _LoadError with its words if it does not."""
-    for event in engine.load_image(pieces, quiet=True) or ():
-        if "error" in event:
-            raise _LoadError(event["error"])
 
 
 def _manifest(image: Image) -> bytes:
@@ -210,56 +244,6 @@ def _place(layer: Layer) -> str:
     return f"{hex_of(layer.diff_id)}.tar"
 
 
-def _blob(image: Image) -> Path:
-    return image.blob(image.config_blob.digest)
-
-
 def _name(image: Image) -> tuple[str, str]:
     name, _, tag = image.reference.rpartition(":")
     return name, tag
-
-
-def _counted(pieces: Iterator[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
-    for piece in pieces:
-        yield piece
-        advance(len(piece))
-
-
-class _Told(io.BufferedIOBase):
-    """A pipe's end that can tell how much went into it, as tarfile asks."""
-
-    def __init__(self, out: BinaryIO) -> None:
-        self._out = out
-        self._size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._size
-
-    def write(self, data: Buffer) -> int:
-        self._size += (written := self._out.write(data))
-        return written
-
-
-@contextmanager
-def _piped(write: Callable[[io.BufferedIOBase], None]) -> Iterator[Iterator[bytes]]:
-    """Give the bytes that a function writes, while it writes them, in a thread.
-
-    What goes wrong in the function is raised here, before what that has led to at the reader.
-    """
-    outlet, inlet = os.pipe()
-
-    def run() -> None:
-        # A reader that has given up says why itself.
-        with suppress(BrokenPipeError), os.fdopen(inlet, "wb", CHUNK) as out:
-            write(_Told(out))
-
-    with ThreadPoolExecutor(1, thread_name_prefix="tar") as pool:
-        done = pool.submit(run)
-        try:
-            with os.fdopen(outlet, "rb", 0) as source:
-                yield iter(partial(source.read, CHUNK), b"")
-        finally:
-            done.result()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagesmith.image import layout
-from imagesmith.publish.publisher import occupied, writing
+from imagesmith.publish.publisher import Publisher, occupied, writing
 from imagesmith.store import Store, clear_partial, folder_whole, locked
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StorePublisher:
+class StorePublisher(Publisher):
     """Names an image in imagesmith's own store, where its blobs are already."""
 
     store: Store
@@ -32,7 +32,7 @@ class StorePublisher:
 
 
 @dataclass(frozen=True)
-class LayoutPublisher:
+class LayoutPublisher(Publisher):
     """Copies an image into a folder that is an OCI layout, or becomes one."""
 
     folder: Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,9 +10,20 @@ from imagesmith.findings import ImagesmithError, error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from imagesmith.image.oci import Image
+    from imagesmith.image.oci import Image, Layer
+
+
+class Delivery(Protocol):
+    """An image on its way to a destination, while it is being made."""
+
+    def layer(self, layer: Layer) -> None:
+        """Take the image's next layer, from its first on; it is in the store."""
+
+    def publish(self, image: Image) -> str:
+        """Publish the image, of which these were the first layers; see ``Publisher.publish``."""
 
 
 class Publisher(Protocol):
@@ -27,9 +38,27 @@ class Publisher(Protocol):
         An image that is there already is left alone. Raises ImagesmithError (publish.…).
         """
 
+    def delivery(self) -> AbstractContextManager[Delivery]:
+        """Begin with an image that is not made yet; of one that is not published nothing stays."""
+        return nullcontext(_Whole(self))
+
 
 @dataclass(frozen=True)
-class Several:
+class _Whole:
+    """What a destination needs that has no use for a layer before the others."""
+
+    publisher: Publisher
+
+    def layer(self, layer: Layer) -> None:
+        """Leave it until the image is whole."""
+
+    def publish(self, image: Image) -> str:
+        """Publish all of it."""
+        return self.publisher.publish(image)
+
+
+@dataclass(frozen=True)
+class Several(Publisher):
     """Publishes to several destinations, one after the other."""
 
     publishers: tuple[Publisher, ...]
@@ -41,7 +70,31 @@ class Several:
 
     def publish(self, image: Image) -> str:
         """Publish to each; raises what the first that cannot raises."""
-        return " and ".join([publisher.publish(image) for publisher in self.publishers])
+        with self.delivery() as delivery:
+            return delivery.publish(image)
+
+    @contextmanager
+    def delivery(self) -> Iterator[Delivery]:
+        """Begin with each."""
+        with ExitStack() as stack:
+            opened = [stack.enter_context(each.delivery()) for each in self.publishers]
+            yield _Deliveries(tuple(opened))
+
+
+@dataclass(frozen=True)
+class _Deliveries:
+    """One image on its way to several destinations."""
+
+    deliveries: tuple[Delivery, ...]
+
+    def layer(self, layer: Layer) -> None:
+        """Give the layer to each."""
+        for delivery in self.deliveries:
+            delivery.layer(layer)
+
+    def publish(self, image: Image) -> str:
+        """Publish to each; raises what the first that cannot raises."""
+        return " and ".join([delivery.publish(image) for delivery in self.deliveries])
 
 
 def occupied(path: Path, holds: str) -> ImagesmithError:

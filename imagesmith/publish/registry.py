@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import oci
-from imagesmith.publish.publisher import writing
+from imagesmith.publish.publisher import Publisher, writing
 from imagesmith.registry.problems import RegistryError, finding
 from imagesmith.store import key_of
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RegistryPublisher:
+class RegistryPublisher(Publisher):
     """Pushes images under one tag of a registry; the store remembers what went where."""
 
     reference: Reference

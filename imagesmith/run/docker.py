@@ -15,7 +15,7 @@ import struct
 import time
 import uuid
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
@@ -111,6 +111,7 @@ class DockerRunner:
 
     loader: Publisher
     host: str | None = None
+    is_engine: bool = field(default=True, init=False)
 
     def start(
         self,

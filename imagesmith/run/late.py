@@ -23,6 +23,11 @@ class LateRunner:
     def _found(self) -> Runner:
         return self.find()
 
+    @property
+    def is_engine(self) -> bool:
+        """Whether images have to be brought to an engine before they start."""
+        return self._found.is_engine
+
     def start(
         self,
         image: Image,

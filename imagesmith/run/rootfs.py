@@ -163,6 +163,8 @@ class RootfsRunner:
     and supplementary groups cannot be given up.
     """
 
+    is_engine = False
+
     def __init__(self, store: Store) -> None:
         self._store = store
         self._folder = store.root.resolve() / "run"

@@ -54,6 +54,10 @@ class Container(Protocol):
 class Runner(Protocol):
     """Starts containers from images."""
 
+    @property
+    def is_engine(self) -> bool:
+        """Whether images have to be brought to an engine before they start."""
+
     def start(
         self,
         image: Image,

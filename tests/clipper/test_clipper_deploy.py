@@ -291,6 +291,7 @@ class TestLocalManager:
         assert store.recall_all("replicas") == {}
 
     def test_a_start_that_cannot_be_noted_leaves_nothing(self, store, image):
+        shutil.rmtree(store.root / "records")
         (store.root / "records").write_text("in the way")
         runner = Runner(Done)
         with pytest.raises(OSError, match="records"):

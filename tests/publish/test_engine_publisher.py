@@ -80,9 +80,35 @@ def test_an_image_that_is_there_is_named_alone(model, store, engine, loaded):
 def test_a_layer_that_the_engine_turns_out_to_lack_is_sent_after_all(
     model, store, engine, loaded, monkeypatch
 ):
-    monkeypatch.setattr(engines_publisher, "_known_prefix", lambda *_: 2)
+    chain = [layer.diff_id for layer in model.layers[:2]]
+    monkeypatch.setattr(engines_publisher, "_chains", lambda *_: [chain])
     assert loaded(model, store) == ["3 layers (3.2 MB) into the engine"]
     assert inspected(engine, model)["Id"] == model.config_blob.digest
+
+
+@pytest.mark.engine
+def test_layers_that_were_sent_while_others_were_made_are_not_sent_again(model, store, engine):
+    listener = Listener()
+    with EnginePublisher(store, listener, engine.host).delivery() as delivery:
+        for layer in model.layers[:2]:
+            delivery.layer(layer)
+        delivery.publish(model)
+    assert listener.lines == ["3 layers (3.2 MB) into the engine"]
+    assert inspected(engine, model)["Id"] == model.config_blob.digest
+    engine.run("rmi", model.reference)
+
+
+@pytest.mark.engine
+def test_an_image_that_is_given_up_half_way_leaves_nothing_in_the_engine(model, store, engine):
+    before = engine.run("images", "--all", "--quiet", "--no-trunc").stdout
+    with (
+        pytest.raises(RuntimeError, match="it does not answer"),
+        EnginePublisher(store, Silent(), engine.host).delivery() as delivery,
+    ):
+        for layer in model.layers:
+            delivery.layer(layer)
+        raise RuntimeError("it does not answer")
+    assert engine.run("images", "--all", "--quiet", "--no-trunc").stdout == before
 
 
 @pytest.mark.engine

@@ -1,0 +1,92 @@
+"""One `docker load` under way: a tarball whose members come one by one, as they are made."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from imagesmith.engine import connected
+from imagesmith.image.tar import Member, contents, tar_pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
+
+
+class LoadError(Exception):
+    """The engine did not take what was loaded; the text is its own."""
+
+
+class _AbandonedError(Exception):
+    """What was begun is not to be loaded."""
+
+
+class Load:
+    """Sends members to an engine in a thread of its own; nothing is loaded until it is finished.
+
+    An engine begins to load only when it has the whole tarball, and forgets one that breaks off.
+    """
+
+    def __init__(self, host: str | None, pool: Executor) -> None:
+        self._coming: SimpleQueue[Member | Exception | None] = SimpleQueue()
+        self._failure: Exception | None = None
+        self._on_sent: Callable[[int], None] = _nobody
+        self.sent = 0  # bytes so far
+        self._done = pool.submit(self._run, host)
+
+    def add(self, member: Member) -> None:
+        """Send a member after those before it."""
+        self._coming.put(member)
+
+    def finish(self, on_sent: Callable[[int], None]) -> None:
+        """Wait until all is sent and loaded; ``on_sent`` hears of the bytes that are sent.
+
+        Raises LoadError, ValueError or OSError for a member that cannot be read, and what
+        ``connected`` raises.
+        """
+        on_sent(self.sent)
+        self._on_sent = on_sent
+        self._coming.put(None)
+        try:
+            self._done.result()
+        except Exception as bad:
+            raise self._failure or bad from bad
+
+    def abandon(self) -> None:
+        """Break off; nothing of it stays in the engine."""
+        self._coming.put(_AbandonedError())
+        with suppress(Exception):  # that it fails is what is wanted
+            self._done.result()
+
+    def _run(self, host: str | None) -> None:
+        with connected(host) as client:
+            _take(client.api, self._pieces())
+
+    def _pieces(self) -> Iterator[bytes]:
+        try:
+            for piece in tar_pieces(self._members()):
+                for chunk in contents(piece) if isinstance(piece, Member) else (piece,):
+                    yield chunk
+                    self.sent += len(chunk)
+                    self._on_sent(len(chunk))
+        except Exception as bad:
+            self._failure = bad  # else only what that has led to at the connection is known
+            raise
+
+    def _members(self) -> Iterator[Member]:
+        while (member := self._coming.get()) is not None:
+            if isinstance(member, Exception):
+                raise member
+            yield member
+
+
+def _take(engine: Any, pieces: Iterator[bytes]) -> None:
+    """Have the engine load an image tarball; LoadError with its words if it does not."""
+    for event in engine.load_image(pieces, quiet=True) or ():
+        if "error" in event:
+            raise LoadError(event["error"])
+
+
+def _nobody(_bytes: int) -> None:
+    """Hear of what is sent while nobody waits for it."""
