@@ -18,7 +18,7 @@ from imagesmith.image.tar import Deflated, Kind, Member
 from imagesmith.store import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from imagesmith.store import Store
 
@@ -110,15 +110,16 @@ class ByteCode:
 def compiled(
     store: Store,
     interpreter_key: str,
-    interpreter: Interpreter,
+    interpreter: Callable[[], Interpreter],
     sources: Path,
     digest: str,
     prefix: str,
 ) -> ByteCode:
     """Give the byte code of a wheel, or another zip of sources, made once for its digest.
 
-    ``interpreter_key`` tells interpreters that give different bytes apart; ``prefix`` is the
-    absolute path in the image below which the sources will lie, "" for its root. Left out are test
+    ``interpreter_key`` tells interpreters that give different bytes apart, and ``interpreter``,
+    asked only where byte code must be made, gives the one that is meant; ``prefix`` is the absolute
+    path in the image below which the sources will lie, "" for its root. Left out are test
     folders, ``*.data``, and sources that do not compile. Raises ImagesmithError (build.bytecode)
     where the interpreter fails.
     """
@@ -130,7 +131,7 @@ def compiled(
         )
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "bytecode.zip"
-        compile_sources(interpreter, sources, prefix, out)
+        compile_sources(interpreter(), sources, prefix, out)
         made = ByteCode.of(store, out)
     store.remember("bytecode", key, {"digest": made.digest, "files": made.files})
     return made

@@ -12,7 +12,7 @@ from imagesmith.image.unpack import unpacked
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imagesmith.image.bytecode import ByteCode
+    from imagesmith.image.bytecode import ByteCode, Interpreter
     from imagesmith.store import Store
 
 
@@ -28,7 +28,11 @@ class BaseCompiler:
 
     def __call__(self, sources: Path, digest: str, prefix: str) -> ByteCode:
         """Give the byte code, made once for each digest and prefix."""
+        key = self.base.manifest.digest
+        return compiled(self.store, key, self._interpreter, sources, digest, prefix)
+
+    def _interpreter(self) -> Interpreter:
+        """Give the base's Python, for which the base is unpacked, once."""
         (layer,) = self.base.layers
         root = unpacked(self.store, self.base.blob(layer.blob.digest), layer)
-        python = base_python(root, self.base.config.labels[oci.LABEL_PYTHON])
-        return compiled(self.store, self.base.manifest.digest, python, sources, digest, prefix)
+        return base_python(root, self.base.config.labels[oci.LABEL_PYTHON])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import tarfile
 import zipfile
@@ -157,10 +158,9 @@ def inflated(member: Member) -> Iterator[tuple[bytes, bytes]]:
     assert member.deflated is not None
     said = member.deflated
     stream, crc, size = isal_zlib.decompressobj(-zlib.MAX_WBITS), 0, 0
-    with reading(member), said.file.open("rb") as file:
-        file.seek(said.offset)
+    with reading(member), _opened(said.file) as archive:
         for begin in range(0, said.size, _COPY):
-            rest = chunk = file.read(min(_COPY, said.size - begin))
+            rest = chunk = os.pread(archive, min(_COPY, said.size - begin), said.offset + begin)
             while rest or chunk:
                 plain = stream.decompress(rest, _COPY)
                 crc, size = zlib.crc32(plain, crc), size + len(plain)
@@ -170,6 +170,16 @@ def inflated(member: Member) -> Iterator[tuple[bytes, bytes]]:
                 rest, chunk = stream.unconsumed_tail, b""
     if not stream.eof or (crc, size) != (said.crc, member.size):
         raise ValueError(f"{member.path!r} is not as its archive announces it")
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[int]:
+    """Open a file by its descriptor: there may be thousands of members, each short."""
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 @contextmanager

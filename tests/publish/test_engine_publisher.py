@@ -11,7 +11,7 @@ from pushed_images import make_model, with_model
 
 from imagesmith.findings import ExitCode, ImagesmithError
 from imagesmith.progress import Silent
-from imagesmith.publish import engine as engines_publisher
+from imagesmith.publish import stages
 from imagesmith.publish.archive import ArchivePublisher
 from imagesmith.publish.destination import destination
 from imagesmith.publish.engine import EnginePublisher
@@ -81,7 +81,7 @@ def test_a_layer_that_the_engine_turns_out_to_lack_is_sent_after_all(
     model, store, engine, loaded, monkeypatch
 ):
     chain = [layer.diff_id for layer in model.layers[:2]]
-    monkeypatch.setattr(engines_publisher, "_chains", lambda *_: [chain])
+    monkeypatch.setattr(stages, "_chains", lambda *_: [chain])
     assert loaded(model, store) == ["3 layers (3.2 MB) into the engine"]
     assert inspected(engine, model)["Id"] == model.config_blob.digest
 
@@ -98,9 +98,29 @@ def test_layers_that_were_sent_while_others_were_made_are_not_sent_again(model, 
     engine.run("rmi", model.reference)
 
 
+@pytest.fixture
+def small_stages(monkeypatch):
+    """Have each layer loaded as soon as the next one comes."""
+    monkeypatch.setattr(stages, "STAGE", 1)
+
+
+def chains(engine):
+    """Give the layers of every image of the engine, by its id."""
+    ids = engine.run("images", "--all", "--quiet", "--no-trunc").stdout.split()
+    told = json.loads(engine.run("inspect", *ids).stdout) if ids else []
+    return {image["Id"]: image["RootFS"].get("Layers") or [] for image in told}
+
+
+def of_model(engine, model):
+    """Give the images of the engine that hold a layer of the model, and of no other."""
+    own = {layer.diff_id for layer in model.layers}
+    return [name for name, layers in chains(engine).items() if own & set(layers)]
+
+
 @pytest.mark.engine
-def test_an_image_that_is_given_up_half_way_leaves_nothing_in_the_engine(model, store, engine):
-    before = engine.run("images", "--all", "--quiet", "--no-trunc").stdout
+def test_an_image_that_is_given_up_half_way_leaves_nothing_in_the_engine(
+    model, store, engine, small_stages
+):
     with (
         pytest.raises(RuntimeError, match="it does not answer"),
         EnginePublisher(store, Silent(), engine.host).delivery() as delivery,
@@ -108,7 +128,35 @@ def test_an_image_that_is_given_up_half_way_leaves_nothing_in_the_engine(model, 
         for layer in model.layers:
             delivery.layer(layer)
         raise RuntimeError("it does not answer")
-    assert engine.run("images", "--all", "--quiet", "--no-trunc").stdout == before
+    assert of_model(engine, model) == []
+
+
+@pytest.mark.engine
+def test_layers_are_loaded_while_others_are_made_and_leave_one_image(
+    model, store, engine, loaded, small_stages, wait_until
+):
+    with EnginePublisher(store, Silent(), engine.host).delivery() as delivery:
+        for layer in model.layers:
+            delivery.layer(layer)
+        # The first two are there before anybody has said what image they are of.
+        wait_until(lambda: len(of_model(engine, model)) == 2, seconds=60)
+        delivery.publish(model)
+    assert of_model(engine, model) == [model.config_blob.digest]
+    engine.run("rmi", model.reference)
+
+
+@pytest.mark.engine
+def test_what_a_killed_process_left_in_the_engine_is_used_and_cleared_away(
+    model, store, engine, loaded, small_stages, monkeypatch
+):
+    monkeypatch.setattr(stages, "_remove_unnamed", lambda *_: None)
+    with EnginePublisher(store, Silent(), engine.host).delivery() as delivery:
+        for layer in model.layers:
+            delivery.layer(layer)
+    monkeypatch.undo()
+    assert of_model(engine, model) != []
+    assert loaded(model, store) == ["1 layers (0.0 MB) into the engine"]
+    assert of_model(engine, model) == [model.config_blob.digest]
 
 
 @pytest.mark.engine
