@@ -9,7 +9,10 @@ import sys
 
 from benchmarks.measure import Row
 
-NAMES = ("start", "rebuild", "model_change", "layer", "round_trip", "pip_lock", "conda_lock")
+NAMES = (
+    *("start", "cold_build", "rebuild", "layer"),
+    *("round_trip", "pip_lock", "conda_lock"),
+)
 
 
 def main(names: list[str]) -> None:

@@ -12,6 +12,7 @@ from statistics import median
 PROJECT = Path(__file__).parents[1]
 COMMAND = Path(sys.executable).with_name("imagesmith")
 _TIMES = 5
+_NO_BYTE_CODE = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Row:
     def digits(self) -> int:
         """How many decimals tell something."""
         return {"us": 0, "ms": 0, "s": 2, "kB": 1, "MB": 0}[self.unit]
+
+
+def as_installed() -> dict[str, str]:
+    """Give the environment of a program that was installed, and so has its byte code."""
+    return {name: value for name, value in os.environ.items() if name not in _NO_BYTE_CODE}
 
 
 def medians(*runs: Callable[[], float]) -> tuple[float, ...]:
@@ -51,7 +57,7 @@ def run(*command: object, cwd: Path = PROJECT) -> str:
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        env={**as_installed(), "PYTHONPATH": str(PROJECT)},
         capture_output=True,
         text=True,
         check=False,
