@@ -14,7 +14,7 @@ from imagesmith.image import oci
 from imagesmith.image.compiler import BaseCompiler
 from imagesmith.image.contents import members, refused
 from imagesmith.image.layer import kept_layer, layer_of
-from imagesmith.image.plan import key
+from imagesmith.image.plan import HEAVY, key, weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,22 +64,33 @@ class LayersBuilder:
         known: list[oci.Layer | None],
         made: Callable[[oci.Layer], None],
     ) -> list[oci.Layer]:
-        """Make the layers that are not known; they are told of in their order."""
+        """Make the layers that are not known; they are told of in their order.
+
+        What takes longest is begun first, so that the others are made beside it; but what takes
+        no time goes before, since the lowest layer is waited for.
+        """
+        weights = {id(planned): weight(planned, self.store) for planned in plan.layers}
+        by_weight = sorted(
+            (planned for planned, there in zip(plan.layers, known, strict=True) if not there),
+            key=lambda planned: (weights[id(planned)] >= HEAVY, -weights[id(planned)]),
+        )
         layers = []
         with (
             self.progress.count("build", "layers", len(known)) as advance,
             ThreadPoolExecutor(_AT_A_TIME) as pool,
         ):
-
-            def layer(planned: PlannedLayer, there: oci.Layer | None) -> oci.Layer:
-                return there or self._layer(planned, plan.base)
-
-            for below in plan.base.layers:
-                made(below)
-            for one in pool.map(layer, plan.layers, known):
-                made(one)
-                advance(1)
-                layers.append(one)
+            making = {id(one): pool.submit(self._layer, one, plan.base) for one in by_weight}
+            try:
+                for below in plan.base.layers:
+                    made(below)
+                for planned, there in zip(plan.layers, known, strict=True):
+                    one = there or making[id(planned)].result()
+                    made(one)
+                    advance(1)
+                    layers.append(one)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
         return layers
 
     def _layer(self, planned: PlannedLayer, base: oci.Image) -> oci.Layer:

@@ -152,9 +152,13 @@ def base_python(base: oci.Image, python: str) -> str:
 
 def _heavy(artifacts: Sequence[Artifact], store: Store, room: int) -> frozenset[Artifact]:
     """Choose what has a layer of its own, the heaviest if there is not room for all."""
-    size = {artifact: store.path(artifact.digest).stat().st_size for artifact in artifacts}
+    size = {artifact: _size(artifact, store) for artifact in artifacts}
     heavy = sorted((a for a in artifacts if size[a] >= HEAVY), key=lambda a: -size[a])
     return frozenset(heavy[:room])
+
+
+def _size(artifact: Artifact, store: Store) -> int:
+    return store.path(artifact.digest).stat().st_size
 
 
 def _grouped(
@@ -257,6 +261,20 @@ def _config(capture: Capture, base: oci.Image) -> oci.ImageConfig:
             "Retries": 1,
         },
     )
+
+
+def weight(layer: PlannedLayer, store: Store) -> int:
+    """Give the bytes of what a layer is made from, which says how long that takes."""
+    match layer:
+        case PrefixLayer():
+            return 0
+        case CondaLayer():
+            return sum(_size(package, store) for package in layer.packages)
+        case WheelsLayer():
+            return sum(_size(wheel, store) for wheel in layer.wheels)
+        case FilesLayer():
+            there = (file.path for file in layer.files.values() if file.path.is_file())
+            return sum(path.stat().st_size for path in there)  # who makes it says what is not
 
 
 def key(layer: PlannedLayer, base: oci.Image) -> Any:
