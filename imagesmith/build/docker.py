@@ -126,7 +126,9 @@ class DockerBuilder:
         except (tarfile.TarError, ValueError, KeyError) as bad:
             raise _refused(plan.reference, f"what it gives is not whole: {bad}") from bad
         made = oci.ImageConfig.from_dict(config["config"])
-        image = oci.assemble(self.store, plan.reference, layers, made, plan.created)
+        image = oci.assemble(
+            self.store, plan.reference, layers, made, plan.created, plan.annotations
+        )
         size = sum(layer.blob.size for layer in layers)
         self.progress.say("build", f"{len(layers)} layers, {size / 1e6:.1f} MB compressed")
         return image

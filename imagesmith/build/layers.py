@@ -47,7 +47,14 @@ class LayersBuilder:
             new = known.count(None)
             found = self._make(plan, known, made) if new else filter(None, known)
             layers = (*plan.base.layers, *found)
-            image = oci.assemble(self.store, plan.reference, layers, plan.config, plan.created)
+            image = oci.assemble(
+                self.store,
+                plan.reference,
+                layers,
+                plan.config,
+                plan.created,
+                plan.annotations,
+            )
         except OSError as bad:
             raise self.store.failure(bad) from bad
         size = sum(layer.blob.size for layer in layers) / 1e6

@@ -113,6 +113,18 @@ class ImagePlan:
     config: oci.ImageConfig
     created: str
 
+    @property
+    def annotations(self) -> dict[str, str]:
+        """What the manifest says of the image: nothing of the host, the time or the revision."""
+        name, _, version = self.reference.partition(":")
+        return {
+            oci.TITLE: name,
+            oci.VERSION: version,
+            oci.CREATED: self.created,
+            oci.BASE_NAME: self.base.reference,
+            oci.BASE_DIGEST: self.base.manifest.digest,
+        }
+
 
 def plan(
     capture: Capture, lock: Lock, base: oci.Image, runtime: Path, store: Store, created: str
