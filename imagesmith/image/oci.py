@@ -42,6 +42,7 @@ LABEL_BASE_DIGEST = "io.imagesmith.base.digest"
 LABEL_PYTHON = "io.imagesmith.python"  # X.Y
 LABEL_EXECUTABLE = "io.imagesmith.executable"  # where that Python is, unless in /usr/bin
 LABEL_GLIBC = "io.imagesmith.glibc"  # X.Y
+LABEL_PACKAGES = "io.imagesmith.packages"  # Debian's: "name=version name=version …", sorted
 LABEL_INPUT_TYPE = "io.imagesmith.input-type"
 LABEL_MODULES = "io.imagesmith.modules"  # what the function needs, a JSON list
 LABEL_MODEL = "io.imagesmith.model"
