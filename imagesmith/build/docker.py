@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 from imagesmith.build.builder import nobody
 from imagesmith.engine import connected
@@ -56,6 +56,8 @@ class DockerBuilder:
     By BuildKit where the engine has it and a docker command that speaks it is on PATH, else by the
     classic builder.
     """
+
+    name: ClassVar[str] = "docker"
 
     store: Store
     progress: Progress

@@ -6,7 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from imagesmith.build.builder import nobody
 from imagesmith.findings import ImagesmithError
@@ -30,6 +30,8 @@ _AT_A_TIME = min(8, os.cpu_count() or 1)
 @dataclass(frozen=True)
 class LayersBuilder:
     """Makes each layer that the store lacks, side by side on the cores there are."""
+
+    name: ClassVar[str] = "layers"
 
     store: Store
     progress: Progress

@@ -159,6 +159,7 @@ def build_command(
     publisher.check()
     pipeline.check_builder(builder, template)
     taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
+    captured = pipeline.captured(taking, shop)
     wish = pipeline.BuildWish(
         base=base,
         sources=locking.sources(),
@@ -169,8 +170,9 @@ def build_command(
         compare=not no_compare,
         builder=builder,
         template=template,
+        project=pipeline.project_of(taking),
     )
-    image = pipeline.build(pipeline.captured(taking, shop), wish, publisher, shop)
+    image = pipeline.build(captured, wish, publisher, shop)
     data = {"image": image.pinned, "digest": image.manifest.digest}
     if registry is None:
         return Result(image.pinned, data)
