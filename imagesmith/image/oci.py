@@ -218,7 +218,7 @@ def artifact(
             "config": empty.as_dict(),
             "layers": [{**blob.as_dict(), "annotations": {TITLE: name}} for blob, name in blobs],
             "subject": subject.as_dict(),
-            "annotations": dict(annotations),
+            **({"annotations": dict(annotations)} if annotations else {}),
         }
     )
 
