@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imagesmith.image.oci import Descriptor, Image
     from imagesmith.progress import Progress
     from imagesmith.publish.referrers import Referrer
+    from imagesmith.publish.sign import Signer
     from imagesmith.registry.client import Repository, Upload
     from imagesmith.registry.reference import Reference
     from imagesmith.store import Store
@@ -28,11 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RegistryPublisher(Publisher):
-    """Pushes images under one tag of a registry; the store remembers what went where."""
+    """Pushes images under one tag of a registry; the store remembers what went where.
+
+    What was pushed is then signed, if there is a ``signer``.
+    """
 
     reference: Reference
     store: Store
     progress: Progress
+    signer: Signer | None = None
 
     def check(self) -> None:
         """Ask the registry whether it is there and knows the user.
@@ -49,7 +54,7 @@ class RegistryPublisher(Publisher):
         """Push the blobs, the manifest by its digest, what refers to it, and only then the tag.
 
         So an image that is there under its tag has all of that, and costs one request. Raises as
-        ``check`` does, and publish.digest, publish.damaged, publish.failed.
+        ``check`` does, and publish.digest, publish.damaged, publish.failed, publish.sign.
         """
         if self.reference.digest:
             raise _digest_named(self.reference)
@@ -61,7 +66,17 @@ class RegistryPublisher(Publisher):
             if there != image.manifest.digest:
                 self._push(repository, image, siblings)
         self._remember(siblings)
+        if self.signer:
+            self._sign(self.signer, image.manifest.digest, pushed=there != image.manifest.digest)
         return str(self.reference)
+
+    def _sign(self, signer: Signer, digest: str, *, pushed: bool) -> None:
+        """Have an image signed; one that was there already, only if it was not signed so before."""
+        name = f"{self.reference.host}/{self.reference.repository}@{digest}"
+        key = key_of(name, signer.words)
+        if pushed or self.store.recall("signed", key) is None:
+            signer.sign(name, self.progress)
+            self.store.remember("signed", key, {"image": digest})
 
     def _push(
         self, repository: Repository, image: Image, siblings: dict[Descriptor, str | None]
