@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imagesmith import __version__
 from imagesmith.findings import ImagesmithError
 from imagesmith.record.record import BuildRecord, find, keep
+from imagesmith.store import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,11 +72,16 @@ def record(
 
 
 def _is_known(asked: dict[str, Any], store: Store) -> bool:
-    """Say whether the same was asked before, and what the record names is there still."""
+    """Say whether the same was asked before, and what the record names is there still, sound."""
     known = find(store, asked["digest"])
     if known is None or not asked.items() <= vars(known).items():
         return False
-    return all(store.has(blob) for blob in (known.sbom, known.dockerfile) if blob)
+    return all(_is_sound(store, blob) for blob in (known.sbom, known.dockerfile) if blob)
+
+
+def _is_sound(store: Store, digest: str) -> bool:
+    """Say whether a blob is there and what its digest says; it is a short one."""
+    return store.has(digest) and sha256_file(store.path(digest)) == digest
 
 
 def _template(build: Build) -> str | None:

@@ -1,6 +1,6 @@
 """Which commit a folder is at, as git says it.
 
-No URL of a remote is asked for, since it may hold a login; nothing of the repository is run.
+No URL of a remote is asked for, since it may hold a login; no hook and no monitor is run.
 """
 
 from __future__ import annotations

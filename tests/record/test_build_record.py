@@ -21,7 +21,7 @@ from imagesmith.record.revision import Revision, revision_of
 from imagesmith.render import dockerfile
 from imagesmith.resolve.lock import Lock
 from imagesmith.resolve.platform import Target
-from imagesmith.store import Store, hex_of
+from imagesmith.store import Store, hex_of, sha256_file
 
 CREATED = "1970-01-01T00:00:00Z"
 CONFIG = oci.ImageConfig(user="1000:1000")
@@ -112,7 +112,9 @@ def test_a_build_that_changes_nothing_does_and_writes_nothing(store, project, mo
     assert recorded(store, image, replace(build, began=BEGAN + 9)) == first
 
 
-@pytest.mark.parametrize("change", ["builder", "target", "compared", "dockerfile gone"])
+@pytest.mark.parametrize(
+    "change", ["builder", "target", "compared", "dockerfile gone", "sbom spoilt"]
+)
 def test_another_build_of_the_same_image_is_noted(store, project, change):
     image, build = build_in(store, project)
     first = recorded(store, image, build)
@@ -123,9 +125,12 @@ def test_another_build_of_the_same_image_is_noted(store, project, change):
         other = replace(other, capture=SimpleNamespace(target="x.py:predict", python="3.11.2"))
     if change == "dockerfile gone":
         store.path(first.dockerfile).unlink()
+    if change == "sbom spoilt":
+        store.path(first.sbom).write_bytes(b"spoilt")
     again = recorded(store, image, other, compared=int(change == "compared"))
     assert again.started == "2023-11-14T22:14:20Z"
-    assert store.has(again.dockerfile)
+    for blob in (again.dockerfile, again.sbom):
+        assert sha256_file(store.path(blob)) == blob
 
 
 def test_nothing_of_the_build_is_in_the_image(store, project):
