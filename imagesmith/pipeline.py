@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -55,7 +56,10 @@ class CaptureWish:
 
 @dataclass(frozen=True)
 class BuildWish:
-    """What the user wants of an image beyond what was captured."""
+    """What the user wants of an image beyond what was captured.
+
+    ``project`` is the folder whose revision the build record notes.
+    """
 
     base: str | None = None
     sources: Sources = field(default_factory=Sources)
@@ -66,6 +70,7 @@ class BuildWish:
     compare: bool = True
     builder: str = "auto"
     template: Path | None = None
+    project: Path | None = None
 
 
 def captured(wish: CaptureWish, shop: Workshop) -> Capture:
@@ -101,6 +106,17 @@ def captured(wish: CaptureWish, shop: Workshop) -> Capture:
     return renamed(read(Path(wish.target)), wish.name, wish.version)
 
 
+def project_of(wish: CaptureWish) -> Path | None:
+    """Give the folder that a target lies in; None for a bundle, whose target may be anywhere.
+
+    Raises ImagesmithError: capture.bad-target, capture.no-file.
+    """
+    from imagesmith.capture.bundle import is_bundle
+    from imagesmith.capture.target import parse
+
+    return None if is_bundle(Path(wish.target)) else parse(wish.target, Path.cwd()).root
+
+
 def build(capture: Capture, wish: BuildWish, publisher: Publisher, shop: Workshop) -> Image:
     """Make, verify and publish the image of a capture; the image as published.
 
@@ -108,17 +124,24 @@ def build(capture: Capture, wish: BuildWish, publisher: Publisher, shop: Worksho
     then.
     """
     from imagesmith.build.builder import nobody
+    from imagesmith.progress import Noting
+    from imagesmith.record.make import Build, record
 
+    began = time.time()
     publisher.check()
     check_builder(wish.builder, wish.template)
+    noting = Noting(shop.progress)
+    shop = replace(shop, progress=noting)
     planned, lock = plan_for(capture, wish, shop)
     builder, shop = _builder_for(planned, lock, wish, shop)
+    base = _pullable(wish.base, planned)
+    made = Build(capture, planned, lock, builder.name, wish.template, base, wish.project, began)
     with publisher.delivery() as delivery:
         # An engine that tries the image gets it for that; nothing is to travel twice.
         early = not (wish.verify and shop.runner.is_engine)
         image = builder.build(planned, delivery.layer if early else nobody)
-        if wish.verify:
-            _verify(image, capture, wish, shop)
+        compared = _verify(image, capture, wish, shop) if wish.verify else 0
+        record(image, made, shop.store, findings=noting.codes, compared=compared)
         place = delivery.publish(image)
     shop.progress.say("publish", f"{image.pinned} is in {place}")
     return image
@@ -405,7 +428,8 @@ def lock_of(resolved: Resolved, shop: Workshop) -> Lock:
     return resolved.lock
 
 
-def _verify(image: Image, capture: Capture, wish: BuildWish, shop: Workshop) -> None:
+def _verify(image: Image, capture: Capture, wish: BuildWish, shop: Workshop) -> int:
+    """See that the image answers; how many answers were held against the function's own."""
     from imagesmith.verify.verify import verify
 
     verdict = verify(
@@ -417,6 +441,7 @@ def _verify(image: Image, capture: Capture, wish: BuildWish, shop: Workshop) -> 
         compare=wish.compare,
     )
     _tell(verdict, shop.progress)
+    return verdict.compared
 
 
 def _tell(verdict: Verdict, progress: Progress) -> None:

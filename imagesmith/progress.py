@@ -40,3 +40,26 @@ class Silent:
 
     def find(self, finding: Finding) -> None:
         """Drop the finding."""
+
+
+class Noting:
+    """Passes everything on to another listener, and notes the findings' codes."""
+
+    def __init__(self, listener: Progress) -> None:
+        self._listener = listener
+        self.codes: list[str] = []
+
+    def say(self, stage: str, text: str) -> None:
+        """Pass the line on."""
+        self._listener.say(stage, text)
+
+    def count(
+        self, stage: str, text: str, total: int
+    ) -> AbstractContextManager[Callable[[int], None]]:
+        """Open the other's bar."""
+        return self._listener.count(stage, text, total)
+
+    def find(self, finding: Finding) -> None:
+        """Note the finding and pass it on."""
+        self.codes.append(finding.code)
+        self._listener.find(finding)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from imagesmith.progress import Progress
     from imagesmith.store import Store
 
-LABEL_PACKAGES = "io.imagesmith.packages"  # "name=version name=version …", sorted
 LABEL_RECIPE = "io.imagesmith.base-recipe"
 _KIND = "closure"
 # A base is a function of its packages alone, so that hosts which should agree share one.
@@ -200,6 +199,6 @@ def _config(python: str, packages: Sequence[debian.Package], flavour: Flavour) -
         LABEL_RECIPE: flavour.recipe,
         oci.LABEL_PYTHON: python,
         oci.LABEL_GLIBC: libc.version.partition("-")[0],
-        LABEL_PACKAGES: " ".join(map(str, packages)),
+        oci.LABEL_PACKAGES: " ".join(map(str, packages)),
     }
     return oci.ImageConfig(env={"PATH": _PATH}, labels=labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 class Builder(Protocol):
     """Makes an image from a plan; every builder makes the same image from the same plan."""
+
+    name: ClassVar[str]  # as ``--builder`` takes it
 
     def build(self, plan: ImagePlan, made: Callable[[Layer], None]) -> Image:
         """Make the image; ImagesmithError (build.…) if it cannot be made.

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 from imagesmith.build.builder import nobody
 from imagesmith.engine import connected
@@ -56,6 +56,8 @@ class DockerBuilder:
     By BuildKit where the engine has it and a docker command that speaks it is on PATH, else by the
     classic builder.
     """
+
+    name: ClassVar[str] = "docker"
 
     store: Store
     progress: Progress
@@ -126,7 +128,9 @@ class DockerBuilder:
         except (tarfile.TarError, ValueError, KeyError) as bad:
             raise _refused(plan.reference, f"what it gives is not whole: {bad}") from bad
         made = oci.ImageConfig.from_dict(config["config"])
-        image = oci.assemble(self.store, plan.reference, layers, made, plan.created)
+        image = oci.assemble(
+            self.store, plan.reference, layers, made, plan.created, plan.annotations
+        )
         size = sum(layer.blob.size for layer in layers)
         self.progress.say("build", f"{len(layers)} layers, {size / 1e6:.1f} MB compressed")
         return image

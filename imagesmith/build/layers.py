@@ -6,7 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from imagesmith.build.builder import nobody
 from imagesmith.findings import ImagesmithError
@@ -31,6 +31,8 @@ _AT_A_TIME = min(8, os.cpu_count() or 1)
 class LayersBuilder:
     """Makes each layer that the store lacks, side by side on the cores there are."""
 
+    name: ClassVar[str] = "layers"
+
     store: Store
     progress: Progress
 
@@ -47,7 +49,14 @@ class LayersBuilder:
             new = known.count(None)
             found = self._make(plan, known, made) if new else filter(None, known)
             layers = (*plan.base.layers, *found)
-            image = oci.assemble(self.store, plan.reference, layers, plan.config, plan.created)
+            image = oci.assemble(
+                self.store,
+                plan.reference,
+                layers,
+                plan.config,
+                plan.created,
+                plan.annotations,
+            )
         except OSError as bad:
             raise self.store.failure(bad) from bad
         size = sum(layer.blob.size for layer in layers) / 1e6

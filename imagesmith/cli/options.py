@@ -57,6 +57,12 @@ NoCompare = Annotated[bool, typer.Option("--no-compare", help="Let the answers b
 Template = Annotated[
     Path | None, typer.Option("--template", metavar="FILE", help="A Dockerfile template.")
 ]
+Sign = Annotated[
+    str | None,
+    typer.Option(
+        "--sign", metavar="COMMAND", help="Run after the push, as 'cosign sign {reference}'."
+    ),
+]
 ImageName = Annotated[str, typer.Argument(help="NAME:VERSION, oci:DIR or archive:FILE")]
 
 
@@ -118,12 +124,17 @@ def workshop(console: Console, *, by_engine: bool = False) -> Workshop:
     return Workshop(store, runner, console)
 
 
-def registry_at(reference: str, shop: Workshop) -> RegistryPublisher:
-    """Give what pushes to a reference; ImagesmithError (usage.reference) if it is none."""
+def registry_at(reference: str, shop: Workshop, sign: str | None = None) -> RegistryPublisher:
+    """Give what pushes to a reference, and has that signed by a command if there is one.
+
+    Raises ImagesmithError: usage.reference, usage.sign.
+    """
     from imagesmith.publish.registry import RegistryPublisher
+    from imagesmith.publish.sign import Signer
     from imagesmith.registry.reference import parse
 
-    return RegistryPublisher(parse(reference), shop.store, shop.progress)
+    signer = None if sign is None else Signer.parse(sign)
+    return RegistryPublisher(parse(reference), shop.store, shop.progress, signer)
 
 
 def model_image(text: str, shop: Workshop) -> Image:

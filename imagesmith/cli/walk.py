@@ -23,6 +23,7 @@ from imagesmith.cli.options import (
     NoCompare,
     Rtol,
     SamplesFile,
+    Sign,
     Strings,
     Template,
     Version,
@@ -30,6 +31,7 @@ from imagesmith.cli.options import (
     registry_at,
     workshop,
 )
+from imagesmith.findings import Finding, ImagesmithError, error
 
 
 @command(app, "capture")
@@ -141,6 +143,7 @@ def build_command(
     push: Annotated[
         str | None, typer.Option("--push", metavar="REF", help="And into which registry.")
     ] = None,
+    sign: Sign = None,
     builder: Annotated[
         str, typer.Option("--builder", metavar="auto|layers|docker", help="What makes the image.")
     ] = "auto",
@@ -153,12 +156,15 @@ def build_command(
 
     shop = workshop(console)
     publisher = destination(output, shop.store, console)
-    registry = registry_at(push, shop) if push else None
+    registry = registry_at(push, shop, sign) if push else None
+    if sign is not None and registry is None:
+        raise ImagesmithError(_nothing_to_sign(sign))
     if registry:
         publisher = Several((publisher, registry))
     publisher.check()
     pipeline.check_builder(builder, template)
     taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
+    captured = pipeline.captured(taking, shop)
     wish = pipeline.BuildWish(
         base=base,
         sources=locking.sources(),
@@ -169,8 +175,9 @@ def build_command(
         compare=not no_compare,
         builder=builder,
         template=template,
+        project=pipeline.project_of(taking),
     )
-    image = pipeline.build(pipeline.captured(taking, shop), wish, publisher, shop)
+    image = pipeline.build(captured, wish, publisher, shop)
     data = {"image": image.pinned, "digest": image.manifest.digest}
     if registry is None:
         return Result(image.pinned, data)
@@ -202,13 +209,24 @@ def push_command(
     console: Console,
     image: ImageName,
     reference: Annotated[str, typer.Argument(metavar="REF", help="HOST/PATH[:TAG]")],
+    sign: Sign = None,
 ) -> Result:
     """Push an image into a registry."""
     from imagesmith.image.find import find_image
 
     shop = workshop(console)
-    registry = registry_at(reference, shop)
+    registry = registry_at(reference, shop, sign)
     found = find_image(image, shop.store)
     registry.publish(found)
     pushed = str(registry.reference.at(found.manifest.digest))
     return Result(pushed, {"image": found.pinned, "pushed": pushed})
+
+
+def _nothing_to_sign(command: str) -> Finding:
+    return error(
+        "usage.sign",
+        command,
+        "nothing is pushed, so there is nothing to sign: a signature lies beside an image in its"
+        " registry",
+        "say with --push where the image goes, or leave --sign out",
+    )

@@ -1,7 +1,7 @@
 """OCI images: manifest and config as frozen data, and their one canonical serialisation.
 
-Sources: OCI image-spec 1.1 (manifest.md, config.md); ``Healthcheck`` is Docker's own field, which
-the image-spec reserves.
+Sources: OCI image-spec 1.1 (manifest.md, config.md, annotations.md); ``Healthcheck`` is Docker's
+own field, which the image-spec reserves.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from imagesmith.store import canonical, hex_of, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from imagesmith.store import Store
@@ -22,9 +22,18 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+EMPTY = "application/vnd.oci.empty.v1+json"
+EMPTY_CONFIG = b"{}"  # of a manifest that is no image's
 _INDEXES = (INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
 _LONGEST = 16 << 20  # bytes of a manifest or a config
 REF_NAME = "org.opencontainers.image.ref.name"
+
+# Annotations that the image-spec names.
+TITLE = "org.opencontainers.image.title"
+VERSION = "org.opencontainers.image.version"
+CREATED = "org.opencontainers.image.created"  # RFC 3339
+BASE_NAME = "org.opencontainers.image.base.name"
+BASE_DIGEST = "org.opencontainers.image.base.digest"
 
 # Labels of ours, on bases and on the images made from them.
 LABEL_BASE = "io.imagesmith.base"  # marks a closure base, its value the flavour
@@ -33,6 +42,7 @@ LABEL_BASE_DIGEST = "io.imagesmith.base.digest"
 LABEL_PYTHON = "io.imagesmith.python"  # X.Y
 LABEL_EXECUTABLE = "io.imagesmith.executable"  # where that Python is, unless in /usr/bin
 LABEL_GLIBC = "io.imagesmith.glibc"  # X.Y
+LABEL_PACKAGES = "io.imagesmith.packages"  # Debian's: "name=version name=version …", sorted
 LABEL_INPUT_TYPE = "io.imagesmith.input-type"
 LABEL_MODULES = "io.imagesmith.modules"  # what the function needs, a JSON list
 LABEL_MODEL = "io.imagesmith.model"
@@ -120,7 +130,10 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class Image:
-    """An image by its manifest; ``blobs`` is the folder that holds its blobs by hex digest."""
+    """An image by its manifest; ``blobs`` is the folder that holds its blobs by hex digest.
+
+    ``annotations`` are the manifest's.
+    """
 
     reference: str
     manifest: Descriptor
@@ -128,6 +141,7 @@ class Image:
     config: ImageConfig
     config_blob: Descriptor
     blobs: Path
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pinned(self) -> str:
@@ -144,12 +158,19 @@ class Image:
 
 
 def assemble(
-    store: Store, reference: str, layers: tuple[Layer, ...], config: ImageConfig, created: str
+    store: Store,
+    reference: str,
+    layers: tuple[Layer, ...],
+    config: ImageConfig,
+    created: str,
+    annotations: Mapping[str, str] | None = None,
 ) -> Image:
     """Write config and manifest of these layers (already in the store) and give the image.
 
-    ``created`` is an RFC 3339 time. The bytes depend on the arguments alone.
+    ``created`` is an RFC 3339 time, ``annotations`` are the manifest's. The bytes depend on the
+    arguments alone.
     """
+    noted = dict(annotations or {})
     config_bytes = canonical(
         {
             "architecture": "amd64",
@@ -170,10 +191,36 @@ def assemble(
             "mediaType": MANIFEST,
             "config": config_blob.as_dict(),
             "layers": [layer.blob.as_dict() for layer in layers],
+            **({"annotations": noted} if noted else {}),
         }
     )
     manifest = Descriptor(MANIFEST, store.add(manifest_bytes), len(manifest_bytes))
-    return Image(reference, manifest, layers, config, config_blob, store.blobs)
+    return Image(reference, manifest, layers, config, config_blob, store.blobs, noted)
+
+
+def artifact(
+    subject: Descriptor,
+    artifact_type: str,
+    blobs: Sequence[tuple[Descriptor, str]],
+    annotations: Mapping[str, str],
+) -> bytes:
+    """Give the manifest of an artifact that refers to an image's (image-spec, manifest.md).
+
+    ``blobs`` are what it holds, each with the name of the file that it is; beside them it needs
+    ``EMPTY_CONFIG``.
+    """
+    empty = Descriptor(EMPTY, sha256(EMPTY_CONFIG), len(EMPTY_CONFIG))
+    return canonical(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "artifactType": artifact_type,
+            "config": empty.as_dict(),
+            "layers": [{**blob.as_dict(), "annotations": {TITLE: name}} for blob, name in blobs],
+            "subject": subject.as_dict(),
+            **({"annotations": dict(annotations)} if annotations else {}),
+        }
+    )
 
 
 def load(blobs: Path, manifest: Descriptor, reference: str) -> Image:
@@ -190,9 +237,10 @@ def load(blobs: Path, manifest: Descriptor, reference: str) -> Image:
         config_json = _verified(blobs, config_blob)
         layers = _layers(manifest_json, config_json)
         config = ImageConfig.from_dict(config_json.get("config") or {})
+        annotations = {k: str(v) for k, v in (manifest_json.get("annotations") or {}).items()}
     except (KeyError, TypeError, AttributeError) as bad:
         raise ValueError(f"its manifest or config is not an image's: {bad}") from bad
-    return Image(reference, manifest, layers, config, config_blob, blobs)
+    return Image(reference, manifest, layers, config, config_blob, blobs, annotations)
 
 
 def _layers(manifest: dict[str, Any], config: dict[str, Any]) -> tuple[Layer, ...]:

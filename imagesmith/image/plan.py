@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagesmith.image import bytecode, oci
+from imagesmith.image.sbom import SBOM, sbom
 from imagesmith.image.wheel import ENVIRONMENT
 from imagesmith.resolve.files import PACKAGES, REQUIREMENTS, packages, requirements
 from imagesmith.store import canonical, sha256, sha256_file
@@ -27,6 +28,7 @@ AnyArtifact = TypeVar("AnyArtifact", "LockedPackage", "LockedWheel")
 MODEL = "model"
 RUNTIME = "container"
 READY = "model_is_ready.check"
+_ABOUT = "opt/imagesmith"
 
 # A wheel or package of this many bytes has a layer of its own; smaller ones share one.
 HEAVY = 1 << 20
@@ -113,6 +115,18 @@ class ImagePlan:
     config: oci.ImageConfig
     created: str
 
+    @property
+    def annotations(self) -> dict[str, str]:
+        """What the manifest says of the image: nothing of the host, the time or the revision."""
+        name, _, version = self.reference.partition(":")
+        return {
+            oci.TITLE: name,
+            oci.VERSION: version,
+            oci.CREATED: self.created,
+            oci.BASE_NAME: self.base.reference,
+            oci.BASE_DIGEST: self.base.manifest.digest,
+        }
+
 
 def plan(
     capture: Capture, lock: Lock, base: oci.Image, runtime: Path, store: Store, created: str
@@ -124,7 +138,7 @@ def plan(
     """
     layers: tuple[PlannedLayer, ...] = (
         *environment(lock, base, store),
-        _lock_layer(lock),
+        _lock_layer(lock, base, created),
         _runtime_layer(runtime),
         _model_layer(capture),
     )
@@ -175,12 +189,13 @@ def _grouped(
         yield light
 
 
-def _lock_layer(lock: Lock) -> FilesLayer:
+def _lock_layer(lock: Lock, base: oci.Image, created: str) -> FilesLayer:
     # Without pylock.toml: its URLs say where this host's wheels came from, which is nothing that
     # the image is a function of, nor anybody's business who pulls it.
-    texts = {f"opt/imagesmith/{REQUIREMENTS}": requirements(lock)}
+    texts = {f"{_ABOUT}/{REQUIREMENTS}": requirements(lock)}
     if lock.packages:
-        texts[f"opt/imagesmith/{PACKAGES}"] = packages(lock)
+        texts[f"{_ABOUT}/{PACKAGES}"] = packages(lock)
+    texts[f"{_ABOUT}/{SBOM}"] = sbom(lock, base, created)
     return FilesLayer("lock", texts=texts)
 
 

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from imagesmith.findings import ImagesmithError, error
+from imagesmith.findings import Finding, ImagesmithError, error, warning
 from imagesmith.image import oci
+from imagesmith.publish import referrers
 from imagesmith.publish.publisher import Publisher, writing
-from imagesmith.registry.problems import RegistryError, finding
+from imagesmith.registry.problems import DeniedError, RefusedError, RegistryError, finding
 from imagesmith.store import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from imagesmith.image.oci import Descriptor, Image
     from imagesmith.progress import Progress
+    from imagesmith.publish.referrers import Referrer
+    from imagesmith.publish.sign import Signer
     from imagesmith.registry.client import Repository, Upload
     from imagesmith.registry.reference import Reference
     from imagesmith.store import Store
@@ -25,11 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RegistryPublisher(Publisher):
-    """Pushes images under one tag of a registry; the store remembers what went where."""
+    """Pushes images under one tag of a registry; the store remembers what went where.
+
+    What was pushed is then signed, if there is a ``signer``.
+    """
 
     reference: Reference
     store: Store
     progress: Progress
+    signer: Signer | None = None
 
     def check(self) -> None:
         """Ask the registry whether it is there and knows the user.
@@ -43,38 +51,71 @@ class RegistryPublisher(Publisher):
             repository.persist(lambda: repository.digest_of(self.reference.wanted))
 
     def publish(self, image: Image) -> str:
-        """Push the blobs, the manifest by its digest, and only then the tag.
+        """Push the blobs, the manifest by its digest, what refers to it, and only then the tag.
 
-        Raises as ``check`` does, and publish.digest, publish.damaged, publish.failed.
+        So an image that is there under its tag has all of that, and costs one request. Raises as
+        ``check`` does, and publish.digest, publish.damaged, publish.failed, publish.sign.
         """
         if self.reference.digest:
             raise _digest_named(self.reference)
-        blobs = list(dict.fromkeys(image.descriptors()[:-1]))
-        siblings = {blob: self._sibling(blob) for blob in blobs}
+        siblings = {blob: self._sibling(blob) for blob in image.descriptors()[:-1]}
         known = sorted({name for name in siblings.values() if name})
         tag = self.reference.wanted
         with writing(image.blobs), self._opened(known) as repository:
             there = repository.persist(lambda: repository.digest_of(tag))
             if there != image.manifest.digest:
-                self._push_blobs(repository, image, siblings)
-                manifest = image.blob(image.manifest.digest).read_bytes()
-                for name in (image.manifest.digest, tag):
-                    _put_manifest(repository, name, manifest)
-        for blob in blobs:
-            self.store.remember("pushed", self._key(blob), self.reference.repository)
+                self._push(repository, image, siblings)
+        self._remember(siblings)
+        if self.signer:
+            self._sign(self.signer, image.manifest.digest, pushed=there != image.manifest.digest)
         return str(self.reference)
 
-    def _push_blobs(
+    def _sign(self, signer: Signer, digest: str, *, pushed: bool) -> None:
+        """Have an image signed; one that was there already, only if it was not signed so before."""
+        name = f"{self.reference.host}/{self.reference.repository}@{digest}"
+        key = key_of(name, signer.words)
+        if pushed or self.store.recall("signed", key) is None:
+            signer.sign(name, self.progress)
+            self.store.remember("signed", key, {"image": digest})
+
+    def _push(
         self, repository: Repository, image: Image, siblings: dict[Descriptor, str | None]
+    ) -> None:
+        referring = referrers.referrers_of(image, self.store)
+        paths = {blob: image.blob(blob.digest) for blob in siblings}
+        # Their siblings may be repositories that no leave was asked for; then they are sent.
+        for blob in referrers.blobs_of(referring, self.store):
+            paths[blob] = self.store.path(blob.digest)
+            siblings[blob] = self._sibling(blob)
+        self._push_blobs(repository, paths, siblings)
+        manifest = image.blob(image.manifest.digest).read_bytes()
+        _put_manifest(repository, image.manifest.digest, manifest)
+        self._push_referrers(repository, referring)
+        _put_manifest(repository, self.reference.wanted, manifest)
+
+    def _push_referrers(self, repository: Repository, referring: Sequence[Referrer]) -> None:
+        """Push what refers to the image; a registry that takes no such thing keeps the image."""
+        try:
+            referrers.push(repository, referring)
+        except (DeniedError, RefusedError) as bad:
+            if bad.passing:
+                raise
+            self.progress.find(_not_beside(self.reference, bad))
+
+    def _push_blobs(
+        self,
+        repository: Repository,
+        paths: Mapping[Descriptor, Path],
+        siblings: Mapping[Descriptor, str | None],
     ) -> None:
         """Push several blobs at a time; the first that cannot be pushed stops all."""
         from imagesmith.registry.client import Upload
 
-        total = sum(blob.size for blob in siblings)
-        with self.progress.count("publish", f"{len(siblings)} blobs", total) as advance:
+        total = sum(blob.size for blob in paths)
+        with self.progress.count("publish", f"{len(paths)} blobs", total) as advance:
             uploads = [
-                Upload(repository, blob, image.blob(blob.digest), sibling, advance)
-                for blob, sibling in siblings.items()
+                Upload(repository, blob, path, siblings[blob], advance)
+                for blob, path in paths.items()
             ]
             repository.side_by_side(
                 partial(repository.persist, upload.attempt) for upload in uploads
@@ -98,6 +139,12 @@ class RegistryPublisher(Publisher):
         is_other = isinstance(known, str) and known != self.reference.repository
         return known if is_other else None
 
+    def _remember(self, blobs: Iterable[Descriptor]) -> None:
+        """Note that this repository has these blobs."""
+        for blob in blobs:
+            if self.store.recall("pushed", self._key(blob)) != self.reference.repository:
+                self.store.remember("pushed", self._key(blob), self.reference.repository)
+
     def _key(self, blob: Descriptor) -> str:
         return key_of(self.reference.host, blob.digest)
 
@@ -112,6 +159,17 @@ def _told(uploads: list[Upload]) -> str:
     there = len(uploads) - len(sent) - mounted
     size = sum(upload.sent for upload in sent) / 1e6
     return f"{len(sent)} blobs sent ({size:.1f} MB), {mounted} mounted, {there} there already"
+
+
+def _not_beside(reference: Reference, bad: RegistryError) -> Finding:
+    return warning(
+        "publish.referrers",
+        reference,
+        "the image is in the registry, but not the bill of materials and the build record that"
+        f" refer to it: {bad}",
+        "ask who keeps the registry whether it takes OCI artifacts; the bill of materials is in"
+        " the image, too",
+    )
 
 
 def _digest_named(reference: Reference) -> ImagesmithError:

@@ -147,8 +147,11 @@ class Repository:
                 raise OtherDigestError(expected, sha256(data))
         return answer.headers.get("Content-Type", "").partition(";")[0].strip(), data
 
-    def put_manifest(self, wanted: str, media_type: str, data: bytes) -> None:
-        """Name a manifest by its digest or by a tag; OtherDigestError if it became another one."""
+    def put_manifest(self, wanted: str, media_type: str, data: bytes) -> bool:
+        """Name a manifest by its digest or by a tag; say whether it is listed with its subject.
+
+        Raises RegistryError: OtherDigestError where it became another one.
+        """
         answer = self.send(
             "PUT",
             f"{self._base}/manifests/{wanted}",
@@ -158,6 +161,7 @@ class Repository:
         )
         _expect(answer, 201)
         _same_digest(answer, sha256(data))
+        return "OCI-Subject" in answer.headers
 
     def has(self, digest: str) -> bool:
         """Say whether a blob is there."""

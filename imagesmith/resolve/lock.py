@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from imagesmith.store import canonical, sha256
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -81,6 +83,16 @@ class Lock:
     def artifacts(self) -> tuple[Artifact, ...]:
         """All that is to be fetched, in the order of the installation."""
         return (*self.packages, *self.wheels)
+
+    @property
+    def digest(self) -> str:
+        """The digest of all that it names, wherever that is to be had (``sha256:<hex>``)."""
+        packages = [[p.subdir, p.filename, p.digest] for p in self.packages]
+        wheels = [
+            [w.filename, w.digest, w.source and [w.source.digest, w.source.commit]]
+            for w in self.wheels
+        ]
+        return sha256(canonical([asdict(self.target), packages, wheels]))
 
     def as_json(self) -> dict[str, Any]:
         """Give the packages and the wheels as JSON types, quicker to read than a lock's files."""

@@ -1,5 +1,6 @@
 """A plan becomes an image: the same one everywhere, by whoever, and nothing where it cannot."""
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -12,6 +13,7 @@ from build_plan import add_wheel, make_plan, store_with
 
 from imagesmith.build.layers import LayersBuilder
 from imagesmith.findings import ImagesmithError
+from imagesmith.image import oci
 from imagesmith.image import plan as plans
 from imagesmith.image.unpack import unpacked
 from imagesmith.progress import Silent
@@ -98,6 +100,18 @@ def test_a_wheels_layer_has_its_byte_code(shop, base, wheels, tmp_path):
     site = "opt/env/lib/python3.11/site-packages/leaf"
     assert f"{site}/__init__.py" in names
     assert f"{site}/__pycache__/__init__.cpython-311.pyc" in names
+
+
+def test_the_image_holds_its_bill_of_materials_beside_the_lock(shop, base, wheels, tmp_path):
+    image = build(shop, make_plan(shop, base, wheels.values(), tmp_path))
+    (layer,) = [layer for layer in image.layers if layer.comment == "lock"]
+    with tarfile.open(image.blob(layer.blob.digest)) as tar:
+        document = json.load(tar.extractfile("opt/imagesmith/sbom.spdx.json"))
+    named = {one["name"]: one["versionInfo"] for one in document["packages"]}
+    debian = dict(one.split("=") for one in base.config.labels[oci.LABEL_PACKAGES].split())
+    assert named.items() >= {**debian, **dict.fromkeys(wheels, "1.0")}.items()
+    assert named["base"] == base.manifest.digest
+    assert len(named) == len(debian) + len(wheels) + 2
 
 
 def test_the_runtime_and_the_models_modules_have_their_byte_code(shop, base, tmp_path):

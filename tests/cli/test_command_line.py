@@ -56,6 +56,20 @@ def test_the_version_is_printed():
     assert run("--version").stdout.startswith("imagesmith 0.")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["build", "x.py:f", "--name", "x", "--sign", "true {reference}"],
+        ["build", "x.py:f", "--name", "x", "--push", "localhost:1/x", "--sign", ""],
+        ["push", "x:1", "localhost:1/x", "--sign", "true"],
+    ],
+)
+def test_what_could_not_be_signed_is_said_before_anything_is_done(arguments, tmp_path):
+    done = run(*arguments, "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert [found["code"] for found in json.loads(done.stdout)["findings"]] == ["usage.sign"]
+
+
 @pytest.mark.parametrize("arguments", [["bild"], ["build", "--nome", "x"], ["build"], ["base"]])
 def test_what_the_command_line_does_not_know_is_a_usage_error(arguments):
     done = run(*arguments)

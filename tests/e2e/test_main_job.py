@@ -10,6 +10,7 @@ import pytest
 from imagesmith.image import layout
 from imagesmith.image.find import find_image
 from imagesmith.publish.layout import LayoutPublisher
+from imagesmith.record.record import find
 from imagesmith.store import Store
 
 pytestmark = [pytest.mark.root, pytest.mark.apt, pytest.mark.index]
@@ -40,6 +41,17 @@ def test_nothing_changed_is_no_work_that_says_so_and_gives_the_same_digest(build
     assert "unchanged since its last capture" in second.stderr
     assert "seen before" in second.stderr
     assert times(place) == before
+
+
+def test_how_it_was_built_is_kept_beside_the_image_and_stays(build, store):
+    _, place = build(*IRIS, name="iris")
+    (image,) = layout.images(place)
+    first = find(store, image.manifest.digest)
+    assert (first.builder, first.target, first.compared) == ("layers", IRIS[0], 8)
+    assert (first.revision is None) == (first.dirty is None)
+    assert first.layers == tuple(layer.comment for layer in image.layers)
+    build(*IRIS, name="iris")
+    assert find(store, image.manifest.digest) == first
 
 
 def test_json_gives_one_document(build):

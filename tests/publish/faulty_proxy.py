@@ -21,8 +21,9 @@ class FaultyProxy:
     """``faults`` holds, by ``METHOD kind``, what each coming request meets, the last for good.
 
     A fault is "" (none), a status, ``cut:N`` (the connection ends after N bytes of the body, sent
-    or received), ``keep:N`` (likewise, but the registry keeps the N bytes that it got), or ``lie``
-    (another Docker-Content-Digest, another body).
+    or received), ``keep:N`` (likewise, but the registry keeps the N bytes that it got), ``lie``
+    (another Docker-Content-Digest, another body), or ``subject`` (an OCI-Subject is answered, as by
+    a registry that lists referrers).
     """
 
     def __init__(self, upstream: str) -> None:
@@ -76,6 +77,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "lie":
             headers = {**headers, "Docker-Content-Digest": "sha256:" + "0" * 64}
             data = b"other" + data[5:]
+        if fault == "subject":
+            headers = {**headers, "OCI-Subject": "sha256:" + "0" * 64}
         self._answer(status, headers, data, limit if self.command == "GET" else None)
 
     def __getattr__(self, name):
