@@ -13,7 +13,7 @@ from imagesmith.findings import ImagesmithError, error, warning
 COMMAND = Path(sys.executable).with_name("imagesmith")
 COMMANDS = [
     *("capture", "lock", "render", "build", "verify", "push", "inspect", "diff", "run", "deploy"),
-    *("base", "clipper"),
+    *("base", "cache", "clipper"),
 ]
 
 
