@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from imagesmith.capture.specification import Specification
     from imagesmith.image.oci import Image
     from imagesmith.image.plan import ImagePlan
+    from imagesmith.inspect.limit import Users
     from imagesmith.progress import Progress
     from imagesmith.publish.publisher import Publisher
-    from imagesmith.resolve import Resolved, Wanted
+    from imagesmith.resolve import Resolved, Target, Wanted
     from imagesmith.resolve.lock import Lock
     from imagesmith.resolve.solver import Solver
     from imagesmith.run.runner import Runner
@@ -71,6 +73,7 @@ class BuildWish:
     builder: str = "auto"
     template: Path | None = None
     project: Path | None = None
+    max_size: int | None = None  # bytes of the image, uncompressed
 
 
 def captured(wish: CaptureWish, shop: Workshop) -> Capture:
@@ -137,14 +140,32 @@ def build(capture: Capture, wish: BuildWish, publisher: Publisher, shop: Worksho
     base = _pullable(wish.base, planned)
     made = Build(capture, planned, lock, builder.name, wish.template, base, wish.project, began)
     with publisher.delivery() as delivery:
-        # An engine that tries the image gets it for that; nothing is to travel twice.
-        early = not (wish.verify and shop.runner.is_engine)
+        # An engine that tries the image gets it for that; nothing is to travel twice, and nothing
+        # that may be refused.
+        early = not (wish.verify and shop.runner.is_engine) and wish.max_size is None
         image = builder.build(planned, delivery.layer if early else nobody)
+        if wish.max_size is not None:
+            from imagesmith.inspect.limit import check
+
+            check(image, wish.max_size, shop.store, partial(_users, capture, wish, planned.base))
         compared = _verify(image, capture, wish, shop) if wish.verify else 0
         record(image, made, shop.store, findings=noting.codes, compared=compared)
         place = delivery.publish(image)
     shop.progress.say("publish", f"{image.pinned} is in {place}")
     return image
+
+
+def _users(capture: Capture, wish: BuildWish, base: Image) -> Users:
+    """Say who needs what of a capture's environment, and what is there by --deps all alone."""
+    from imagesmith.inspect.limit import Users
+    from imagesmith.resolve.asked import ask_for
+
+    needed = replace(wish.lock, everything=False)
+    asked = ask_for(wanted_by(capture), _target(base), needed, wish.sources)
+    users = asked.needs.needed_by
+    captured = {p.name for p in asked.packages} | {d.name for d in asked.distributions}
+    idle = captured - users.keys() if wish.lock.everything else set()
+    return Users(users, frozenset(idle))
 
 
 def runner_for(store: Store, progress: Progress, *, by_engine: bool) -> Runner:
@@ -386,12 +407,10 @@ def resolved(
     wanted: Wanted | Specification, base: Image, wish: BuildWish, shop: Workshop
 ) -> Resolved:
     """Resolve what is wanted of an environment for a base."""
-    from imagesmith.image import oci
-    from imagesmith.resolve import Target, resolve
+    from imagesmith.resolve import resolve
     from imagesmith.wheels.maker import WheelMaker
 
-    labels = base.config.labels
-    target = Target(labels[oci.LABEL_PYTHON], labels[oci.LABEL_GLIBC])
+    target = _target(base)
     return resolve(
         wanted,
         target,
@@ -402,6 +421,15 @@ def resolved(
         store=shop.store,
         progress=shop.progress,
     )
+
+
+def _target(base: Image) -> Target:
+    """Say what a base is to the solver."""
+    from imagesmith.image import oci
+    from imagesmith.resolve import Target
+
+    labels = base.config.labels
+    return Target(labels[oci.LABEL_PYTHON], labels[oci.LABEL_GLIBC])
 
 
 def _solver(name: str) -> Solver:

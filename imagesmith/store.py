@@ -4,9 +4,9 @@ The store's root is an OCI image layout (image-spec, image-layout.md): ``blobs/s
 everything that is named by its content (wheels, compressed layers, configs, manifests),
 ``index.json`` the images by name. Beside it stand ``records/`` (small JSON facts under the hash of
 what they were made from) and ``folders/`` (trees made once, such as unpacked layers).
-Blobs are never changed once they are there. What is being written lies beside its place under a
-hidden name with ``.partial-`` in it; what a crash leaves of that, the next writer clears away once
-it is a day old.
+Blobs are never changed once they are there; the time that they bear is that of their last use. What
+is being written lies beside its place under a hidden name with ``.partial-`` in it; what a crash
+leaves of that, the next writer clears away once it is a day old.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import platformdirs
 
 from imagesmith.findings import ImagesmithError, error
+from imagesmith.presence import use_file, use_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -203,7 +204,7 @@ class Store:
 
     def has(self, digest: str) -> bool:
         """Say whether a blob is there."""
-        return self.path(digest).is_file()
+        return use_file(self.path(digest))
 
     @contextmanager
     def writer(self, expected: str | None = None) -> Iterator[BlobWriter]:
@@ -236,9 +237,11 @@ class Store:
     def recall(self, kind: str, key: str) -> Any | None:
         """Give the JSON fact remembered under this key, or None."""
         try:
-            return json.loads(self._record(kind, key).read_bytes())
+            fact = json.loads(self._record(kind, key).read_bytes())
         except (FileNotFoundError, ValueError):
             return None
+        use_file(self._record(kind, key))
+        return fact
 
     def remember(self, kind: str, key: str, fact: Any) -> None:
         """Keep a JSON fact under a key."""
@@ -257,7 +260,7 @@ class Store:
     def folder(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
         """Give the tree kept under this key, made by ``make`` in an empty folder if need be."""
         path = self.root / "folders" / kind / key
-        if not path.is_dir():
+        if not use_folder(path):
             # One at a time: a tree that somebody uses already must not be put in place again.
             with locked(path.parent):
                 if not path.is_dir():

@@ -133,6 +133,7 @@ _LACKING = {
     "registry": engines.lacking_registry,
     "buildah": partial(_lacking_command, "buildah"),
     "skopeo": partial(_lacking_command, "skopeo"),
+    "chromium": partial(_lacking_command, "chromium"),
     "root": _lacking_namespaces,
     "apt": partial(_lacking_command, "mmdebstrap"),
     "index": _lacking_index,

@@ -14,6 +14,7 @@ from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import layout, oci
 from imagesmith.image.find import damaged
 from imagesmith.image.layer import write_layer
+from imagesmith.presence import use_file
 from imagesmith.progress import Silent
 from imagesmith.registry.pull import pull
 from imagesmith.registry.reference import names_registry, parse
@@ -89,6 +90,7 @@ def find(store: Store, reference: str, progress: Progress | None = None) -> oci.
         found = _found(store, reference, progress)
         if found is None or TOOLCHAIN.label in found.config.labels:
             return None
+        use_file(store.path(found.manifest.digest))
         if _is_ours(found):
             return found
         from imagesmith.base.adopt import adopt

@@ -31,6 +31,7 @@ from imagesmith.findings import (
     warning,
 )
 from imagesmith.names import check_input_type, check_name, check_strings
+from imagesmith.presence import use_folder
 from imagesmith.runtime import batch
 from imagesmith.store import canonical, key_of, sha256_file
 
@@ -167,7 +168,9 @@ def _stored(order: _Order, store: Store) -> _Taken | None:
     if record is None or Seen.from_json(record["seen"]).state(_environ()) != record["state"]:
         return None
     try:
-        found = bundle.kept(store.root / "folders" / _KIND / record["folder"])
+        folder = store.root / "folders" / _KIND / record["folder"]
+        use_folder(folder)
+        found = bundle.kept(folder)
     except ImagesmithError:  # somebody cleared or changed the store: a new capture mends it
         return None
     findings = tuple(map(Finding.from_dict, record["findings"]))

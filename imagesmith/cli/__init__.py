@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 # In the order in which --help has their commands.
-_COMMANDS = ("walk", "images", "serving")
+_COMMANDS = ("walk", "images", "serving", "cache")
 
 
 def main() -> None:

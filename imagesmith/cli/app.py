@@ -17,8 +17,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 base_app = typer.Typer(help="The base images that models' images stand on.", no_args_is_help=True)
+cache_app = typer.Typer()
 clipper_app = typer.Typer(help="The embedded Clipper of this machine.", no_args_is_help=True)
 app.add_typer(base_app, name="base")
+app.add_typer(cache_app, name="cache")
 app.add_typer(clipper_app, name="clipper")
 
 

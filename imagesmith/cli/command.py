@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import traceback
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
@@ -19,6 +20,7 @@ from imagesmith.findings import ExitCode, ImagesmithError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,12 @@ _SHARED = {
 _DEFAULTS: dict[str, Any] = {"as_json": False, "log_format": LogFormat.TEXT, "debug": False}
 
 
-def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Result]], Callable[..., None]]:
+def command(
+    app: typer.Typer, name: str, *, holds: bool = True
+) -> Callable[[Callable[..., Result]], Callable[..., None]]:
     """Register a function ``(console, options…) -> Result`` as a command of the app.
+
+    Nothing is cleared from the store before it has ended, unless it ``holds`` nothing there.
 
     A parameter whose type is a dataclass stands for options that several commands share: its
     fields.
@@ -57,7 +63,8 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Result]], Ca
             listener = console(log_format)
             # A stage that is interrupted cleans up behind itself; so it shall when terminated.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
-            code, result = _outcome(function, listener, _grouped(groups, options), debug)
+            with _in_use(holds):
+                code, result = _outcome(function, listener, _grouped(groups, options), debug)
             _print(code, result, listener, as_json)
             raise typer.Exit(code)
 
@@ -76,6 +83,13 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Result]], Ca
         return app.command(name)(run)
 
     return register
+
+
+def _in_use(holds: bool) -> AbstractContextManager[None]:
+    from imagesmith.presence import in_use
+    from imagesmith.store import Store
+
+    return in_use(Store.default().root) if holds else nullcontext()
 
 
 def _options(group: type) -> list[inspect.Parameter]:

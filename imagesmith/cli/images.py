@@ -1,7 +1,8 @@
-"""Looking at images and at what they stand on: base, diff."""
+"""Looking at images and at what they stand on: inspect, diff, base."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,8 +10,30 @@ import typer
 from imagesmith.cli.app import app, base_app
 from imagesmith.cli.command import Result, command
 from imagesmith.cli.console import Console
-from imagesmith.cli.options import workshop
+from imagesmith.cli.options import ImageName, workshop
 from imagesmith.findings import ImagesmithError, error
+
+
+@command(app, "inspect")
+def inspect_command(
+    console: Console,
+    image: ImageName,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Where to draw the sizes.")
+    ] = None,
+) -> Result:
+    """Say what an image holds, how big each thing is, and what other images share with it."""
+    from imagesmith.cli.inspection import shown
+    from imagesmith.image.find import find_image
+    from imagesmith.inspect.look import look
+    from imagesmith.inspect.page import write_page
+
+    store = workshop(console).store
+    seen = look(find_image(image, store), store)
+    if html:
+        write_page(seen, html)
+        console.say("inspect", f"the sizes are drawn in {html}")
+    return Result(shown(seen), seen.as_json())
 
 
 @command(app, "diff")

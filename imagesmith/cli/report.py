@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from imagesmith.cli.columns import columns
 from imagesmith.resolve.report import GOOD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from imagesmith.diff import Change, Part
     from imagesmith.resolve.report import Entry, Report
@@ -21,7 +22,7 @@ def show(report: Report) -> None:
     """Write the report to stderr: what is needed, and what linux-64 lacks, that first."""
     entries = [e for e in report.entries if e.got or e.needed_by or e.status not in GOOD]
     entries.sort(key=lambda e: (e.status in GOOD, e.got is None))
-    lines = _columns([_HEAD, *map(_row, entries)])
+    lines = columns([_HEAD, *map(_row, entries)])
     sys.stderr.write("".join(f"{line}\n" for line in (*lines, totals(report))))
 
 
@@ -33,7 +34,7 @@ def totals(report: Report) -> str:
 
 def changed(changes: Sequence[Change], sizes: Sequence[int]) -> str:
     """Put what two environments differ in on lines, and their sizes on the last."""
-    lines = _columns([(c.name, c.kind, _part(c.before), _part(c.after)) for c in changes])
+    lines = columns([(c.name, c.kind, _part(c.before), _part(c.after)) for c in changes])
     before, after = (f"{size / 1e6:,.1f} MB" for size in sizes)
     return "\n".join([*lines, f"{len(changes)} changes; {before} before, {after} after"])
 
@@ -54,14 +55,3 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 def _part(part: Part | None) -> str:
     return f"{part.version} ({part.manager})" if part else "-"
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Set rows in columns; what was captured may hold anything, and a terminal must not obey it."""
-    plain = [tuple(map(_printable, row)) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*plain, strict=True)]
-    yield from ("  ".join(map(str.ljust, row, widths)).rstrip() for row in plain)
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else ascii(text)[1:-1]

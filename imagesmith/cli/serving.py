@@ -43,7 +43,7 @@ BatchSize = Annotated[
 ]
 
 
-@command(app, "run")
+@command(app, "run", holds=False)  # it lasts; the container that it starts holds its layers
 def run_command(
     console: Console,
     image: ImageName,

@@ -148,12 +148,18 @@ def build_command(
         str, typer.Option("--builder", metavar="auto|layers|docker", help="What makes the image.")
     ] = "auto",
     template: Template = None,
+    max_size: Annotated[
+        str | None,
+        typer.Option("--max-size", metavar="SIZE", help="The most that it may have, as 600MB."),
+    ] = None,
 ) -> Result:
     """Make an image of a function and see that it answers."""
     from imagesmith import pipeline
     from imagesmith.publish.destination import destination
     from imagesmith.publish.publisher import Several
+    from imagesmith.sizes import parse_size
 
+    most = parse_size(max_size) if max_size else None
     shop = workshop(console)
     publisher = destination(output, shop.store, console)
     registry = registry_at(push, shop, sign) if push else None
@@ -176,6 +182,7 @@ def build_command(
         builder=builder,
         template=template,
         project=pipeline.project_of(taking),
+        max_size=most,
     )
     image = pipeline.build(captured, wish, publisher, shop)
     data = {"image": image.pinned, "digest": image.manifest.digest}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import layout, oci
+from imagesmith.presence import use_file
 from imagesmith.store import CHUNK
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def find_image(text: str, store: Store) -> oci.Image:
             image = _in_archive(Path(rest), store)
         else:
             image = layout.find(store.root, text)
+            if image is not None:
+                use_file(store.path(image.manifest.digest))
     except (ValueError, OSError, tarfile.TarError) as bad:
         raise damaged(text, bad) from bad
     if image is None:

@@ -58,6 +58,13 @@ def put(root: Path, image: oci.Image) -> None:
         write_whole(root / "index.json", index([*kept, entry(image)]))
 
 
+def drop(root: Path, image: oci.Image) -> None:
+    """Take an image's name out of the index; its blobs stay. Raises what ``put`` does."""
+    with locked(root):
+        kept = [other for other in _entries(root) if other != entry(image)]
+        write_whole(root / "index.json", index(kept))
+
+
 def entry(image: oci.Image) -> dict[str, Any]:
     """Give the index's entry for an image."""
     return {**image.manifest.as_dict(), "annotations": {oci.REF_NAME: image.reference}}

@@ -7,8 +7,6 @@ Nothing is ever written through a symbolic link, so where one points does not ma
 from __future__ import annotations
 
 import errno
-import hashlib
-import io
 import os
 import shutil
 import tarfile
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from imagesmith.findings import Finding, ImagesmithError, error
 from imagesmith.image.gunzip import gunzip
+from imagesmith.image.hashed import Hashed
 from imagesmith.image.tar import check_path
 from imagesmith.store import CHUNK, hex_of, sha256_file
 
@@ -60,9 +59,9 @@ def unpacked(store: Store, blob: Path, layer: Layer) -> Path:
 
 
 def _unpack(file: BinaryIO, layer: Layer, folder: Path) -> None:
-    compressed = _Hashed(file)
+    compressed = Hashed(file)
     with gunzip(cast("BinaryIO", compressed)) as plain:
-        stream = _Hashed(plain)
+        stream = Hashed(plain)
         with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as tar:
             tree = _spread(tar, folder)
         stream.drain()
@@ -149,30 +148,6 @@ class _Tree:
         if os.path.lexists(target):
             raise ValueError(f"{path!r} is there already, and not as a folder")
         return target
-
-
-class _Hashed(io.BufferedIOBase):
-    """A readable stream that knows the digest of what was read from it."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self._hash = hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = self._source.read(-1 if size is None else size)
-        self._hash.update(data)
-        return data
-
-    def drain(self) -> None:
-        while self.read(CHUNK):
-            pass
-
-    @property
-    def digest(self) -> str:
-        return f"sha256:{self._hash.hexdigest()}"
 
 
 def _refusal(layer: Layer, why: str) -> Finding:

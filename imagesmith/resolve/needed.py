@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 TESTED: Mapping[str, str] = {"numpy": "2.4.6", "prometheus-client": "0.26.0", "pyzmq": "27.3.0"}
 _LAST_NUMPY: Mapping[str, str] = {"3.9": "2.0.2", "3.10": "2.2.6"}  # for Pythons that it left
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?\Z")  # normalised
-_FUNCTION = "the function"
-_RUNTIME = "the runtime"
+FUNCTION = "the function"
+RUNTIME = "the runtime"
 
 
 @dataclass(frozen=True)
@@ -218,9 +218,9 @@ def _needed_by(
     runtime: Collection[str],
 ) -> dict[str, tuple[str, ...]]:
     """Say who needs what: the function, the runtime, and packages that are needed themselves."""
-    users: dict[str, set[str]] = {name: {_FUNCTION} for name in direct}
+    users: dict[str, set[str]] = {name: {FUNCTION} for name in direct}
     for name in (*runtime, "cloudpickle"):
-        users.setdefault(name, set()).add(_RUNTIME)
+        users.setdefault(name, set()).add(RUNTIME)
     for name, by in requirers.items():
         if kept := by & {*needed}:
             users.setdefault(name, set()).update(kept)

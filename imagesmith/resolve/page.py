@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from imagesmith.pages import draw
 from imagesmith.resolve.report import GOOD
+from imagesmith.sizes import in_words
 
 if TYPE_CHECKING:
     from imagesmith.resolve.locking import Resolved
@@ -16,36 +18,22 @@ _TEMPLATE = "report.html.j2"
 
 def page(resolved: Resolved, title: str) -> bytes:
     """Draw the report; it needs no other file, and its texts may hold anything."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    templates = Environment(
-        loader=PackageLoader("imagesmith.templates", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
     report = resolved.report
-    text = templates.get_template(_TEMPLATE).render(
+    return draw(
+        _TEMPLATE,
         title=title,
         locked=resolved.lock is not None,
         kept=len(report.kept),
         dropped=len(report.dropped),
-        saved=size(report.saved),
+        saved=in_words(report.saved),
         added=report.added,
         findings=[finding.as_dict() for finding in resolved.findings],
         entries=[_row(e) for e in sorted(report.entries, key=_order)],
     )
-    return text.encode()
-
-
-def size(count: int) -> str:
-    """Put a number of bytes in words."""
-    return f"{count / 1e6:,.1f} MB"
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    return {**asdict(entry), "good": entry.status in GOOD, "size": size(entry.size)}
+    return {**asdict(entry), "good": entry.status in GOOD, "size": in_words(entry.size)}
 
 
 def _order(entry: Entry) -> tuple[bool, bool]:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagesmith.findings import Finding, ImagesmithError, error
 from imagesmith.image.unpack import unpacked
+from imagesmith.presence import in_use
 from imagesmith.run.runner import Completed, Network
 from imagesmith.store import canonical, clear_partial, folder_whole, is_stale, write_whole
 
@@ -179,6 +180,12 @@ class RootfsRunner:
     ) -> RootfsContainer:
         """Start a container; ImagesmithError (build.layer, build.runner, build.store) if not."""
         self.sweep()
+        with in_use(self._store.root):  # until there are the container's links to its layers
+            return self._started(image, env, network, read_only)
+
+    def _started(
+        self, image: Image, env: Mapping[str, str], network: Network, read_only: bool
+    ) -> RootfsContainer:
         layers = [
             unpacked(self._store, image.blob(layer.blob.digest), layer) for layer in image.layers
         ]

@@ -1,0 +1,1 @@
+"""The store seen from outside: what is in it, and clearing it."""
