@@ -120,7 +120,11 @@ def render_command(
 @command(app, "build")
 def build_command(
     console: Console,
-    target: Annotated[str, typer.Argument(help="file.py:function, module:function or a bundle")],
+    context: typer.Context,
+    target: Annotated[
+        str | None,
+        typer.Argument(help="file.py:function, module:function or a bundle; else the project's."),
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="The model's name in Clipper.")] = None,
     version: Version = None,
     input_type: InputType = "doubles",
@@ -146,19 +150,14 @@ def build_command(
     ] = "auto",
     template: Template = None,
 ) -> Result:
-    """Make an image of a function and see that it answers."""
+    """Make an image of a function and see that it answers; without a target, of all a project's."""
     from imagesmith import pipeline
-    from imagesmith.publish.destination import destination
-    from imagesmith.publish.publisher import Several
+    from imagesmith.project.model import Model, made
 
-    shop = workshop(console)
-    publisher = destination(output, shop.store, console)
-    registry = registry_at(push, shop) if push else None
-    if registry:
-        publisher = Several((publisher, registry))
-    publisher.check()
-    pipeline.check_builder(builder, template)
-    taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
+    if target is None:
+        from imagesmith.cli.project import build_project
+
+        return build_project(console, context)
     wish = pipeline.BuildWish(
         base=base,
         sources=locking.sources(),
@@ -170,12 +169,9 @@ def build_command(
         builder=builder,
         template=template,
     )
-    image = pipeline.build(pipeline.captured(taking, shop), wish, publisher, shop)
-    data = {"image": image.pinned, "digest": image.manifest.digest}
-    if registry is None:
-        return Result(image.pinned, data)
-    pushed = str(registry.reference.at(image.manifest.digest))
-    return Result(pushed, {**data, "pushed": pushed})
+    taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
+    found = made(Model("", taking, wish, output, push), workshop(console))
+    return Result(found.reference, found.as_dict())
 
 
 @command(app, "verify")
