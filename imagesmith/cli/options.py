@@ -33,6 +33,9 @@ class DepsName(StrEnum):
 
 
 Name = Annotated[str, typer.Option("--name", help="The model's name in Clipper.")]
+ModelName = Annotated[
+    str | None, typer.Option("--name", help="The model's name in Clipper; a bundle has one.")
+]
 Version = Annotated[
     str | None, typer.Option("--version", help="Its version; else of the capture's digest.")
 ]

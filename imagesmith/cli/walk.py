@@ -19,6 +19,7 @@ from imagesmith.cli.options import (
     ImageName,
     InputType,
     LockOptions,
+    ModelName,
     Name,
     NoCompare,
     Rtol,
@@ -100,7 +101,7 @@ def lock_command(
 @command(app, "render")
 def render_command(
     console: Console,
-    bundle: Annotated[Path, typer.Argument(help="A bundle that `capture` wrote.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle, or a pack.")],
     folder: Annotated[Path, typer.Option("--output", "-o", help="The folder of the context.")],
     template: Template = None,
     base: Base = None,
@@ -109,11 +110,16 @@ def render_command(
     """Write a build context that plain `docker build` takes, without a network."""
     from imagesmith import pipeline
     from imagesmith.capture.bundle import read
+    from imagesmith.pack.archive import is_pack
 
+    shop = workshop(console)
     wish = pipeline.BuildWish(
         base, locking.sources(), locking.wish(), locking.pip_resolver, template=template
     )
-    pipeline.render_bundle(read(bundle), wish, folder, workshop(console))
+    if is_pack(bundle):
+        pipeline.render_pack(bundle, wish, folder, shop)
+    else:
+        pipeline.render_bundle(read(bundle), wish, folder, shop)
     return Result(str(folder), {"context": str(folder), "dockerfile": str(folder / "Dockerfile")})
 
 
@@ -123,9 +129,9 @@ def build_command(
     context: typer.Context,
     target: Annotated[
         str | None,
-        typer.Argument(help="file.py:function, module:function or a bundle; else the project's."),
+        typer.Argument(help="file.py:function, module:function, bundle or pack; else a project's."),
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="The model's name in Clipper.")] = None,
+    name: ModelName = None,
     version: Version = None,
     input_type: InputType = "doubles",
     env: Env = "auto",
@@ -172,6 +178,30 @@ def build_command(
     taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
     found = made(Model("", taking, wish, output, push), workshop(console))
     return Result(found.reference, found.as_dict())
+
+
+@command(app, "pack")
+def pack_command(
+    console: Console,
+    target: Annotated[str, typer.Argument(help="file.py:function, module:function or a bundle")],
+    file: Annotated[Path, typer.Option("--output", "-o", help="The archive to write.")],
+    name: ModelName = None,
+    version: Version = None,
+    input_type: InputType = "doubles",
+    env: Env = "auto",
+    samples: SamplesFile = None,
+    strings: Strings = "str",
+    base: Base = None,
+    locking: LockOptions = LockOptions(),
+) -> Result:
+    """Put all that an image is made of into one archive, to build it without a network."""
+    from imagesmith import pipeline
+
+    shop = workshop(console)
+    taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
+    wish = pipeline.BuildWish(base, locking.sources(), locking.wish(), locking.pip_resolver)
+    image = pipeline.pack(pipeline.captured(taking, shop), wish, file, shop)
+    return Result(str(file), {"pack": str(file), "image": image.pinned})
 
 
 @command(app, "verify")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def made(model: Model, shop: Workshop) -> Made:
     Raises ImagesmithError with the findings of the stage that cannot go on.
     """
     from imagesmith import pipeline
+    from imagesmith.pack.archive import is_pack
     from imagesmith.publish.destination import destination
     from imagesmith.publish.publisher import Several
 
@@ -60,9 +62,12 @@ def made(model: Model, shop: Workshop) -> Made:
         registry = RegistryPublisher(parse(model.push), shop.store, shop.progress)
         publisher = Several((publisher, registry))
     publisher.check()
-    pipeline.check_builder(model.build.builder, model.build.template)
-    captured = pipeline.captured(model.capture, shop)
-    image = pipeline.build(captured, model.build, publisher, shop)
+    if is_pack(Path(model.capture.target)):
+        image = pipeline.build_pack(model.capture, model.build, publisher, shop)
+    else:
+        pipeline.check_builder(model.build.builder, model.build.template)
+        captured = pipeline.captured(model.capture, shop)
+        image = pipeline.build(captured, model.build, publisher, shop)
     if registry is None:
         return Made(image)
     return Made(image, str(registry.reference.at(image.manifest.digest)))

@@ -12,7 +12,7 @@ from imagesmith.findings import ImagesmithError, error, warning
 
 COMMAND = Path(sys.executable).with_name("imagesmith")
 COMMANDS = [
-    *("capture", "lock", "render", "build", "verify", "push", "diff", "run", "deploy"),
+    *("capture", "lock", "render", "build", "pack", "verify", "push", "diff", "run", "deploy"),
     *("base", "clipper"),
 ]
 
