@@ -53,11 +53,10 @@ def offline(tmp_path):
 
 def test_the_same_image_gives_the_same_pack(packed, imagesmith, tmp_path):
     file, _ = packed
-    done = imagesmith(
-        "pack", *SUMS, "--samples", file.parent / "samples.json", "-o", tmp_path / "again.pack"
-    )
+    samples, again = file.parent / "samples.json", tmp_path / "again.pack"
+    done = imagesmith("pack", *SUMS, "--samples", samples, "-o", again)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "again.pack").read_bytes() == file.read_bytes()
+    assert again.read_bytes() == file.read_bytes()
 
 
 def test_without_a_network_it_gives_the_same_digest_and_answers(packed, offline, tmp_path):
@@ -123,6 +122,7 @@ def test_one_blob_that_was_changed_is_named_and_nothing_is_taken(packed, offline
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.long
 def test_what_was_exchanged_together_with_its_sum_gives_another_image_and_is_told(
     packed, offline, tmp_path
 ):
