@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -94,28 +93,54 @@ def test_what_is_typed_holds_for_all(imagesmith, base, folder):
     }
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("functions", [("sums", "doubled"), ("sums", "sums")])
-def test_two_processes_on_one_empty_store_give_what_each_gives_alone(base, folder, functions):
-    """Nothing is there but the base: all else is made by whoever comes first."""
+@pytest.fixture
+def started(base, folder):
+    """Give a function that starts a build on a store of its own, where nothing is but the base."""
     LayoutPublisher(folder / "base").publish(base)
+    begun = []
 
-    def build(function, cache, name):
+    def start(function, cache):
         options = ("--name", "m", "--version", "1", "--base", f"oci:{folder}/base", "--samples")
-        done = subprocess.run(
+        process = subprocess.Popen(
             [COMMAND, "build", f"model.py:{function}", *options, "samples.json"],
             cwd=folder,
             env={**os.environ, "IMAGESMITH_CACHE": str(folder / ".cache" / cache)},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
         )
-        assert done.returncode == 0, f"{name}: {done.stderr}"
-        return done.stdout
+        begun.append(process)
+        return process
 
-    alone = [build(function, f"alone-{function}", function) for function in functions]
-    with ThreadPoolExecutor() as pool:
-        jobs = [pool.submit(build, function, "shared", function) for function in functions]
-        assert [job.result() for job in jobs] == alone
+    yield start
+    for process in begun:
+        process.kill()
+        process.wait()
+
+
+def printed(process):
+    """Give what a build prints that went well."""
+    out, told = process.communicate(timeout=600)
+    assert process.returncode == 0, told
+    return out
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("functions", [("sums", "doubled"), ("sums", "sums")])
+def test_two_processes_on_one_empty_store_give_what_each_gives_alone(started, folder, functions):
+    """All but the base is made by whoever comes first to it."""
+    alone = [printed(started(function, f"alone-{function}")) for function in functions]
+    together = [started(function, "shared") for function in functions]
+    assert [printed(process) for process in together] == alone
     left = [path for path in (folder / ".cache" / "shared").rglob("*") if ".partial-" in path.name]
     assert left == []
+
+
+@pytest.mark.long
+def test_one_that_is_killed_while_it_makes_a_layer_holds_nobody_up(started, folder, wait_until):
+    alone = printed(started("sums", "alone"))
+    killed, other = (started("sums", "shared") for _ in range(2))
+    locks = folder / ".cache" / "shared" / "locks"
+    wait_until(lambda: [*locks.glob("layers-*")], seconds=120)
+    killed.kill()
+    assert printed(other) == alone
