@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from imagesmith.capture.specification import Specification
     from imagesmith.image.oci import Image
     from imagesmith.image.plan import ImagePlan
-    from imagesmith.pack.read import Packed
     from imagesmith.progress import Progress
     from imagesmith.publish.publisher import Publisher
     from imagesmith.resolve import Resolved, Wanted
@@ -111,57 +110,11 @@ def build(capture: Capture, wish: BuildWish, publisher: Publisher, shop: Worksho
     publisher.check()
     check_builder(wish.builder, wish.template)
     planned, lock = plan_for(capture, wish, shop)
-    builder, shop = _builder_for(planned, lock, wish, shop)
-    return _carried_out(builder, planned, capture, wish, publisher, shop)
+    builder, shop = builder_for(planned, lock, wish, shop)
+    return carried_out(builder, planned, capture, wish, publisher, shop)
 
 
-def build_pack(taking: CaptureWish, wish: BuildWish, publisher: Publisher, shop: Workshop) -> Image:
-    """Do what ``build`` does with a pack, whose file is the target; nobody else is asked.
-
-    Raises ImagesmithError: usage.pack for what a pack has of its own, build.pack where it is not
-    whole or this imagesmith makes another image of it, and what ``build`` raises.
-    """
-    from imagesmith.capture.bundle import renamed
-    from imagesmith.pack.read import unpacked
-    from imagesmith.pack.same import SameAsPacked
-
-    publisher.check()
-    check_builder(wish.builder, wish.template)
-    _check_taking(taking, wish)
-    with unpacked(Path(taking.target), shop.store) as packed:
-        capture = renamed(packed.capture, taking.name, taking.version)
-        planned = _plan_of_pack(packed, capture, shop)
-        builder, shop = _builder_for(planned, packed.lock, wish, shop)
-        if capture == packed.capture:
-            builder = SameAsPacked(builder, packed)
-        return _carried_out(builder, planned, capture, wish, publisher, shop)
-
-
-def _check_taking(taking: CaptureWish, wish: BuildWish) -> None:
-    """Raise ImagesmithError (usage.pack) for what can only be said when a pack is made."""
-    of_a_pack = BuildWish(
-        verify=wish.verify,
-        rtol=wish.rtol,
-        compare=wish.compare,
-        builder=wish.builder,
-        template=wish.template,
-    )
-    if (taking, wish) != (CaptureWish(taking.target, taking.name, taking.version), of_a_pack):
-        raise ImagesmithError(
-            error(
-                "usage.pack",
-                taking.target,
-                "a pack has its own input type, environment, samples, lock and base",
-                "leave those options out, or pack the target again with them",
-            )
-        )
-
-
-def _plan_of_pack(packed: Packed, capture: Capture, shop: Workshop) -> ImagePlan:
-    return _planned(capture, packed.lock, packed.base, packed.runtime, packed.created, shop)
-
-
-def _carried_out(
+def carried_out(
     builder: Builder,
     planned: ImagePlan,
     capture: Capture,
@@ -169,6 +122,10 @@ def _carried_out(
     publisher: Publisher,
     shop: Workshop,
 ) -> Image:
+    """Have a plan built, verify the image and publish it; the image as published.
+
+    Raises ImagesmithError as ``build`` does.
+    """
     from imagesmith.build.builder import nobody
 
     with publisher.delivery() as delivery:
@@ -214,7 +171,7 @@ def check_builder(name: str, template: Path | None) -> None:
             pass
 
 
-def _builder_for(
+def builder_for(
     plan: ImagePlan, lock: Lock, wish: BuildWish, shop: Workshop
 ) -> tuple[Builder, Workshop]:
     """Give the builder of a plan, and the workshop in which its image is tried.
@@ -257,42 +214,6 @@ def render_bundle(capture: Capture, wish: BuildWish, folder: Path, shop: Worksho
     shop.progress.say("render", f"{len(planned.layers)} layers over {planned.base.reference}")
 
 
-def render_pack(file: Path, wish: BuildWish, folder: Path, shop: Workshop) -> None:
-    """Do what ``render_bundle`` does with a pack; nobody else is asked.
-
-    Raises ImagesmithError: usage.pack, build.pack, and what rendering raises.
-    """
-    from imagesmith.image.compiler import BaseCompiler
-    from imagesmith.pack.read import unpacked
-    from imagesmith.render import check_place, load, render
-
-    check_place(folder)
-    load(wish.template)
-    _check_taking(CaptureWish(str(file), None), wish)
-    with unpacked(file, shop.store) as packed:
-        planned = _plan_of_pack(packed, packed.capture, shop)
-        compiler = BaseCompiler(shop.store, planned.base)
-        render(planned, shop.store, packed.lock, compiler, folder, wish.template)
-    shop.progress.say("render", f"{len(planned.layers)} layers over {planned.base.reference}")
-
-
-def pack(capture: Capture, wish: BuildWish, file: Path, shop: Workshop) -> Image:
-    """Write a pack: all that the image of a capture is made of; gives that image.
-
-    Raises ImagesmithError with the findings of the stage that cannot go on; nothing is written
-    then.
-    """
-    from imagesmith.build.layers import LayersBuilder
-    from imagesmith.pack.write import check_place, write
-
-    check_place(file)
-    planned, lock = plan_for(capture, wish, shop)
-    image = LayersBuilder(shop.store, shop.progress).build(planned)
-    size = write(file, image, planned, capture, lock, runtime_folder(), shop.store)
-    shop.progress.say("pack", f"{image.pinned} is in {file}, {size / 1e6:.1f} MB")
-    return image
-
-
 def _pullable(base: str | None, plan: ImagePlan) -> str | None:
     """Give the reference by which any builder pulls the very base: with its registry and digest.
 
@@ -320,10 +241,10 @@ def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePl
         index_url=sources.index_url,
         channels=sources.channels,
     )
-    return _planned(capture, lock, base, runtime_folder(), created(), shop), lock
+    return planned_of(capture, lock, base, runtime_folder(), created(), shop), lock
 
 
-def _planned(
+def planned_of(
     capture: Capture, lock: Lock, base: Image, runtime: Path, created: str, shop: Workshop
 ) -> ImagePlan:
     """Plan an image of what is in the store, all of it."""

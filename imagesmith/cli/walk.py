@@ -117,7 +117,9 @@ def render_command(
         base, locking.sources(), locking.wish(), locking.pip_resolver, template=template
     )
     if is_pack(bundle):
-        pipeline.render_pack(bundle, wish, folder, shop)
+        from imagesmith.packing import render_pack
+
+        render_pack(bundle, wish, folder, shop)
     else:
         pipeline.render_bundle(read(bundle), wish, folder, shop)
     return Result(str(folder), {"context": str(folder), "dockerfile": str(folder / "Dockerfile")})
@@ -196,11 +198,12 @@ def pack_command(
 ) -> Result:
     """Put all that an image is made of into one archive, to build it without a network."""
     from imagesmith import pipeline
+    from imagesmith.packing import pack
 
     shop = workshop(console)
     taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
     wish = pipeline.BuildWish(base, locking.sources(), locking.wish(), locking.pip_resolver)
-    image = pipeline.pack(pipeline.captured(taking, shop), wish, file, shop)
+    image = pack(pipeline.captured(taking, shop), wish, file, shop)
     return Result(str(file), {"pack": str(file), "image": image.pinned})
 
 

@@ -63,7 +63,9 @@ def made(model: Model, shop: Workshop) -> Made:
         publisher = Several((publisher, registry))
     publisher.check()
     if is_pack(Path(model.capture.target)):
-        image = pipeline.build_pack(model.capture, model.build, publisher, shop)
+        from imagesmith.packing import build_pack
+
+        image = build_pack(model.capture, model.build, publisher, shop)
     else:
         pipeline.check_builder(model.build.builder, model.build.template)
         captured = pipeline.captured(model.capture, shop)

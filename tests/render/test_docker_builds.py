@@ -19,7 +19,8 @@ from test_quoting import NAMES, VALUES
 from imagesmith.build.layers import LayersBuilder
 from imagesmith.capture.bundle import read
 from imagesmith.image import layout, oci
-from imagesmith.pipeline import BuildWish, Workshop, pack, plan_for, render_bundle, verify_image
+from imagesmith.packing import pack
+from imagesmith.pipeline import BuildWish, Workshop, plan_for, render_bundle, verify_image
 from imagesmith.progress import Silent
 from imagesmith.publish.layout import LayoutPublisher
 from imagesmith.render.fill import fill, own_source
@@ -122,6 +123,7 @@ class TestABundle:
         assert facts_of_saved(saved) == facts_of_image(ours)
         assert as_docker_has_it(ours.config) == as_promised(inspected(engine, name))
 
+    @pytest.mark.long
     def test_its_pack_is_a_context_of_the_same_image(
         self, engine, docker_build, capture, shop, tmp_path
     ):
