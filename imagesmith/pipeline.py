@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from imagesmith.inspect.limit import Users
     from imagesmith.progress import Progress
     from imagesmith.publish.publisher import Publisher
+    from imagesmith.record.make import Build
     from imagesmith.resolve import Resolved, Target, Wanted
     from imagesmith.resolve.lock import Lock
     from imagesmith.resolve.solver import Solver
@@ -72,7 +73,6 @@ class BuildWish:
     compare: bool = True
     builder: str = "auto"
     template: Path | None = None
-    project: Path | None = None
     max_size: int | None = None  # bytes of the image, uncompressed
 
 
@@ -120,15 +120,20 @@ def project_of(wish: CaptureWish) -> Path | None:
     return None if is_bundle(Path(wish.target)) else parse(wish.target, Path.cwd()).root
 
 
-def build(capture: Capture, wish: BuildWish, publisher: Publisher, shop: Workshop) -> Image:
+def build(
+    capture: Capture,
+    wish: BuildWish,
+    publisher: Publisher,
+    shop: Workshop,
+    project: Path | None = None,
+) -> Image:
     """Make, verify and publish the image of a capture; the image as published.
 
-    Raises ImagesmithError with the findings of the stage that cannot go on; nothing is published
-    then.
+    ``project`` is the folder whose revision the build record notes. Raises ImagesmithError with the
+    findings of the stage that cannot go on; nothing is published then.
     """
-    from imagesmith.build.builder import nobody
     from imagesmith.progress import Noting
-    from imagesmith.record.make import Build, record
+    from imagesmith.record.make import Build
 
     began = time.time()
     publisher.check()
@@ -136,20 +141,36 @@ def build(capture: Capture, wish: BuildWish, publisher: Publisher, shop: Worksho
     noting = Noting(shop.progress)
     shop = replace(shop, progress=noting)
     planned, lock = plan_for(capture, wish, shop)
-    builder, shop = _builder_for(planned, lock, wish, shop)
+    builder, shop = builder_for(planned, lock, wish, shop)
     base = _pullable(wish.base, planned)
-    made = Build(capture, planned, lock, builder.name, wish.template, base, wish.project, began)
+    made = Build(
+        capture, planned, lock, builder.name, wish.template, base, project, began, noting.codes
+    )
+    return carried_out(builder, made, wish, publisher, shop)
+
+
+def carried_out(
+    builder: Builder, made: Build, wish: BuildWish, publisher: Publisher, shop: Workshop
+) -> Image:
+    """Have a plan built, verify the image and publish it; the image as published.
+
+    Raises ImagesmithError as ``build`` does.
+    """
+    from imagesmith.build.builder import nobody
+    from imagesmith.record.make import record
+
     with publisher.delivery() as delivery:
         # An engine that tries the image gets it for that; nothing is to travel twice, and nothing
         # that may be refused.
         early = not (wish.verify and shop.runner.is_engine) and wish.max_size is None
-        image = builder.build(planned, delivery.layer if early else nobody)
+        image = builder.build(made.plan, delivery.layer if early else nobody)
         if wish.max_size is not None:
             from imagesmith.inspect.limit import check
 
-            check(image, wish.max_size, shop.store, partial(_users, capture, wish, planned.base))
-        compared = _verify(image, capture, wish, shop) if wish.verify else 0
-        record(image, made, shop.store, findings=noting.codes, compared=compared)
+            users = partial(_users, made.capture, wish, made.plan.base)
+            check(image, wish.max_size, shop.store, users)
+        compared = _verify(image, made.capture, wish, shop) if wish.verify else 0
+        record(image, made, shop.store, compared=compared)
         place = delivery.publish(image)
     shop.progress.say("publish", f"{image.pinned} is in {place}")
     return image
@@ -200,7 +221,7 @@ def check_builder(name: str, template: Path | None) -> None:
             pass
 
 
-def _builder_for(
+def builder_for(
     plan: ImagePlan, lock: Lock, wish: BuildWish, shop: Workshop
 ) -> tuple[Builder, Workshop]:
     """Give the builder of a plan, and the workshop in which its image is tried.
@@ -259,8 +280,6 @@ def _pullable(base: str | None, plan: ImagePlan) -> str | None:
 def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePlan, Lock]:
     """Plan a capture's image, and give its lock; what that names is then in the store."""
     from imagesmith.fetch import fetch
-    from imagesmith.image.conda_archive import check
-    from imagesmith.image.plan import plan
 
     base = base_for(capture.python_minor, wish.base, shop)
     lock = lock_for(capture, base, wish, shop)
@@ -272,11 +291,21 @@ def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePl
         index_url=sources.index_url,
         channels=sources.channels,
     )
+    return planned_of(capture, lock, base, runtime_folder(), created(), shop), lock
+
+
+def planned_of(
+    capture: Capture, lock: Lock, base: Image, runtime: Path, created: str, shop: Workshop
+) -> ImagePlan:
+    """Plan an image of what is in the store, all of it."""
+    from imagesmith.image.conda_archive import check
+    from imagesmith.image.plan import plan
+
     findings = check(lock.packages, shop.store, {wheel.name for wheel in lock.wheels})
     stop_on_errors(findings)
     for finding in findings:
         shop.progress.find(finding)
-    return plan(capture, lock, base, runtime_folder(), shop.store, created()), lock
+    return plan(capture, lock, base, runtime, shop.store, created)
 
 
 def base_for(minor: str, reference: str | None, shop: Workshop) -> Image:

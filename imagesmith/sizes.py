@@ -21,6 +21,11 @@ def in_words(count: int) -> str:
     return f"{count / _UNITS[unit]:,.1f} {unit}"
 
 
+def is_size(text: str) -> bool:
+    """Say whether a text is one that ``parse_size`` reads."""
+    return _SIZE.fullmatch(text) is not None
+
+
 def parse_size(text: str) -> int:
     """Read a size (``600MB``, ``1.5 GiB``) as bytes; ImagesmithError (usage.size) if it is none."""
     found = _SIZE.fullmatch(text)

@@ -3,7 +3,8 @@
 The store's root is an OCI image layout (image-spec, image-layout.md): ``blobs/sha256/`` holds
 everything that is named by its content (wheels, compressed layers, configs, manifests),
 ``index.json`` the images by name. Beside it stand ``records/`` (small JSON facts under the hash of
-what they were made from) and ``folders/`` (trees made once, such as unpacked layers).
+what they were made from), ``folders/`` (trees made once, such as unpacked layers) and ``locks/``
+(what is being made now, by whoever holds the lock on its file).
 Blobs are never changed once they are there; the time that they bear is that of their last use. What
 is being written lies beside its place under a hidden name with ``.partial-`` in it; what a crash
 leaves of that, the next writer clears away once it is a day old.
@@ -110,6 +111,32 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)  # which gives the lock up
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep others out of the same block on the same lock file, which is gone afterwards."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        handle = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not _lies_at(path, handle):
+                continue  # who had it has removed it: those who come now would not meet us here
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+        finally:
+            os.close(handle)  # which gives the lock up
+
+
+def _lies_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -262,11 +289,21 @@ class Store:
         path = self.root / "folders" / kind / key
         if not use_folder(path):
             # One at a time: a tree that somebody uses already must not be put in place again.
-            with locked(path.parent):
+            with self.making(f"folders-{kind}", key):
                 if not path.is_dir():
                     with folder_whole(path) as beside:
                         make(beside)
         return path
+
+    @contextmanager
+    def making(self, kind: str, key: str) -> Iterator[None]:
+        """Be alone, among all threads and processes, in making this one thing.
+
+        Who had to wait finds it in the store then, if nothing went wrong with it: so look there
+        again inside. One that is killed is waited for no longer.
+        """
+        with _alone(self.root / "locks" / f"{kind}-{key}"):
+            yield
 
     def sweep(self) -> None:
         """Remove what interrupted writers left in the store over a day ago."""

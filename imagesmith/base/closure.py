@@ -18,7 +18,7 @@ from imagesmith.presence import use_file
 from imagesmith.progress import Silent
 from imagesmith.registry.pull import pull
 from imagesmith.registry.reference import names_registry, parse
-from imagesmith.store import locked
+from imagesmith.store import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,10 +60,12 @@ def make(store: Store, python: str, progress: Progress, flavour: Flavour = CLOSU
 
 def ensure(store: Store, python: str, progress: Progress, flavour: Flavour = CLOSURE) -> oci.Image:
     """Give the base for Python X.Y, made if the store lacks it; raises what ``make`` raises."""
+    name = f"{flavour.name}:{python}"
     try:
-        with locked(store.root / "bases"):  # so that two commands at once make one base
-            image = _whole(store, f"{flavour.name}:{python}", flavour)
-            return image or make(store, python, progress, flavour)
+        if image := _whole(store, name, flavour):
+            return image
+        with store.making("bases", name):
+            return _whole(store, name, flavour) or make(store, python, progress, flavour)
     except OSError as bad:
         raise store.failure(bad) from bad
 
@@ -130,7 +132,7 @@ def take(store: Store, reference: str, python: str | None, progress: Progress) -
         labels = {**made.config.labels, CLOSURE.label: _KIND, LABEL_RECIPE: CLOSURE.recipe}
         config = replace(made.config, labels=labels)
         image = oci.assemble(store, name, made.layers, config, _CREATED)
-        with locked(store.root / "bases"):
+        with store.making("bases", name):  # whoever makes it, too, would put it in this one's place
             layout.put(store.root, image)
     except (ValueError, OSError) as bad:
         raise damaged(reference, bad) from bad
@@ -142,7 +144,8 @@ def _found(store: Store, reference: str, progress: Progress | None) -> oci.Image
     if reference.startswith("oci:"):
         return _taken(_only(Path(reference.removeprefix("oci:"))), store)
     if names_registry(reference):
-        return pull(parse(reference), store, progress or Silent())
+        with store.making("pulls", key_of(reference)):
+            return pull(parse(reference), store, progress or Silent())
     return layout.find(store.root, _name(reference))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 class Builder(Protocol):
     """Makes an image from a plan; every builder makes the same image from the same plan."""
 
-    name: ClassVar[str]  # as ``--builder`` takes it
+    @property
+    def name(self) -> str:
+        """What ``--builder`` calls it."""
 
     def build(self, plan: ImagePlan, made: Callable[[Layer], None]) -> Image:
         """Make the image; ImagesmithError (build.…) if it cannot be made.

@@ -189,8 +189,13 @@ def fill(capture: Capture, folder: Path) -> None:
     for name in capture.files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(capture.folder / name, folder / name)
-    for name, data in documents(capture).items():
-        (folder / name).write_bytes(_pretty(data))
+    for name, data in texts(capture).items():
+        (folder / name).write_bytes(data)
+
+
+def texts(capture: Capture) -> dict[str, bytes]:
+    """Give the files of a bundle beside the model's own, by name."""
+    return {name: _pretty(data) for name, data in documents(capture).items()}
 
 
 def documents(capture: Capture) -> dict[str, Any]:

@@ -79,7 +79,10 @@ def capture(
     with all that its run has shown; ``log`` is then what it printed.
     """
     order = _check(target, name, version, input_type, strings, env, samples, project.absolute())
-    taken = _stored(order, store) or _fresh(order, store, progress)
+    taken = _stored(order, store)
+    if taken is None:
+        with store.making(_KIND, order.key):
+            taken = _stored(order, store) or _fresh(order, store, progress)
     for finding in taken.findings:
         progress.find(finding)
     again = ", unchanged since its last capture" if taken.stored else ""

@@ -25,10 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """What a command gives: a text for people and pipes, and the same as JSON data."""
+    """What a command gives: a text for people and pipes, and the same as JSON data.
+
+    ``code`` is another than DONE where a part of what was wanted has failed, and was told.
+    """
 
     text: str
     data: dict[str, Any] = field(default_factory=dict)
+    code: ExitCode = ExitCode.DONE
 
 
 class LogFormat(StrEnum):
@@ -113,14 +117,15 @@ def _outcome(
 ) -> tuple[ExitCode, Result]:
     """Call a command's function; whatever happens in it becomes an exit status."""
     try:
-        return ExitCode.DONE, function(listener, **options)
+        result = function(listener, **options)
+        return result.code, result
     except (Exception, KeyboardInterrupt) as problem:
         if debug:
             traceback.print_exc()
-        return _told(problem, listener), Result("")
+        return told(problem, listener), Result("")
 
 
-def _told(problem: BaseException, listener: Console) -> ExitCode:
+def told(problem: BaseException, listener: Console) -> ExitCode:
     """Tell why a command has stopped, and give its exit status."""
     if isinstance(problem, ImagesmithError):
         listener.fail(problem)

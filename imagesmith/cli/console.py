@@ -25,6 +25,9 @@ class Console(Progress, Protocol):
     def fail(self, failure: ImagesmithError) -> None:
         """Tell a failure: the container's log if there is one, then each finding."""
 
+    def of(self, model: str) -> Console:
+        """Give a listener for one of several models; its lines bear the model's name."""
+
 
 def console(log_format: str) -> Console:
     """Choose the listener: ``json``, else by what stderr is."""
@@ -36,8 +39,13 @@ def console(log_format: str) -> Console:
 class Plain:
     """One plain line a finished thing, for logs that are kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str = "") -> None:
         self.findings: list[Finding] = []
+        self._model = model
+
+    def of(self, model: str) -> Console:
+        """Give a listener whose lines begin with the model's name; one for bars has none then."""
+        return Plain(model)
 
     def say(self, stage: str, text: str) -> None:
         """Print ``stage: text``."""
@@ -63,7 +71,9 @@ class Plain:
             self.find(finding)
 
     def _line(self, text: str) -> None:
-        sys.stderr.write(text + "\n")
+        """Print a text at once: others may print at the same time."""
+        head = f"{self._model}: " if self._model else ""
+        sys.stderr.write("".join(f"{head}{line}\n" for line in text.splitlines()))
         sys.stderr.flush()
 
 
@@ -82,7 +92,14 @@ class Terminal(Plain):
 
 
 class JsonLines(Plain):
-    """One JSON object a line: {"time", "stage", "text"} or {"time", "finding"}."""
+    """One JSON object a line: {"time", "stage", "text"} or {"time", "finding"}.
+
+    Of several models each line has its "model".
+    """
+
+    def of(self, model: str) -> Console:
+        """Give a listener whose objects name the model."""
+        return JsonLines(model)
 
     def say(self, stage: str, text: str) -> None:
         """Print a line about a stage."""
@@ -101,7 +118,10 @@ class JsonLines(Plain):
             self.find(finding)
 
     def _object(self, fields: dict[str, object]) -> None:
-        self._line(json.dumps({"time": round(time.time(), 3), **fields}))
+        model = {"model": self._model} if self._model else {}
+        line = json.dumps({"time": round(time.time(), 3), **model, **fields})
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
 
 
 def describe(finding: Finding) -> str:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from imagesmith.cli.console import Console
     from imagesmith.image.oci import Image
     from imagesmith.pipeline import Workshop
-    from imagesmith.publish.registry import RegistryPublisher
     from imagesmith.resolve import Sources, Wish
 
 
@@ -33,6 +32,9 @@ class DepsName(StrEnum):
 
 
 Name = Annotated[str, typer.Option("--name", help="The model's name in Clipper.")]
+ModelName = Annotated[
+    str | None, typer.Option("--name", help="The model's name in Clipper; a bundle has one.")
+]
 Version = Annotated[
     str | None, typer.Option("--version", help="Its version; else of the capture's digest.")
 ]
@@ -122,19 +124,6 @@ def workshop(console: Console, *, by_engine: bool = False) -> Workshop:
     store = Store.default()
     runner = LateRunner(partial(runner_for, store, console, by_engine=by_engine))
     return Workshop(store, runner, console)
-
-
-def registry_at(reference: str, shop: Workshop, sign: str | None = None) -> RegistryPublisher:
-    """Give what pushes to a reference, and has that signed by a command if there is one.
-
-    Raises ImagesmithError: usage.reference, usage.sign.
-    """
-    from imagesmith.publish.registry import RegistryPublisher
-    from imagesmith.publish.sign import Signer
-    from imagesmith.registry.reference import parse
-
-    signer = None if sign is None else Signer.parse(sign)
-    return RegistryPublisher(parse(reference), shop.store, shop.progress, signer)
 
 
 def model_image(text: str, shop: Workshop) -> Image:

@@ -19,6 +19,7 @@ from imagesmith.cli.options import (
     ImageName,
     InputType,
     LockOptions,
+    ModelName,
     Name,
     NoCompare,
     Rtol,
@@ -28,10 +29,8 @@ from imagesmith.cli.options import (
     Template,
     Version,
     model_image,
-    registry_at,
     workshop,
 )
-from imagesmith.findings import Finding, ImagesmithError, error
 
 
 @command(app, "capture")
@@ -102,7 +101,7 @@ def lock_command(
 @command(app, "render")
 def render_command(
     console: Console,
-    bundle: Annotated[Path, typer.Argument(help="A bundle that `capture` wrote.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle, or a pack.")],
     folder: Annotated[Path, typer.Option("--output", "-o", help="The folder of the context.")],
     template: Template = None,
     base: Base = None,
@@ -111,19 +110,30 @@ def render_command(
     """Write a build context that plain `docker build` takes, without a network."""
     from imagesmith import pipeline
     from imagesmith.capture.bundle import read
+    from imagesmith.pack.archive import is_pack
 
+    shop = workshop(console)
     wish = pipeline.BuildWish(
         base, locking.sources(), locking.wish(), locking.pip_resolver, template=template
     )
-    pipeline.render_bundle(read(bundle), wish, folder, workshop(console))
+    if is_pack(bundle):
+        from imagesmith.packing import render_pack
+
+        render_pack(bundle, wish, folder, shop)
+    else:
+        pipeline.render_bundle(read(bundle), wish, folder, shop)
     return Result(str(folder), {"context": str(folder), "dockerfile": str(folder / "Dockerfile")})
 
 
 @command(app, "build")
 def build_command(
     console: Console,
-    target: Annotated[str, typer.Argument(help="file.py:function, module:function or a bundle")],
-    name: Annotated[str | None, typer.Option("--name", help="The model's name in Clipper.")] = None,
+    context: typer.Context,
+    target: Annotated[
+        str | None,
+        typer.Argument(help="file.py:function, module:function, bundle or pack; else a project's."),
+    ] = None,
+    name: ModelName = None,
     version: Version = None,
     input_type: InputType = "doubles",
     env: Env = "auto",
@@ -153,24 +163,15 @@ def build_command(
         typer.Option("--max-size", metavar="SIZE", help="The most that it may have, as 600MB."),
     ] = None,
 ) -> Result:
-    """Make an image of a function and see that it answers."""
+    """Make an image of a function and see that it answers; without a target, of all a project's."""
     from imagesmith import pipeline
-    from imagesmith.publish.destination import destination
-    from imagesmith.publish.publisher import Several
+    from imagesmith.project.model import Model, made
     from imagesmith.sizes import parse_size
 
-    most = parse_size(max_size) if max_size else None
-    shop = workshop(console)
-    publisher = destination(output, shop.store, console)
-    registry = registry_at(push, shop, sign) if push else None
-    if sign is not None and registry is None:
-        raise ImagesmithError(_nothing_to_sign(sign))
-    if registry:
-        publisher = Several((publisher, registry))
-    publisher.check()
-    pipeline.check_builder(builder, template)
-    taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
-    captured = pipeline.captured(taking, shop)
+    if target is None:
+        from imagesmith.cli.project import build_project
+
+        return build_project(console, context)
     wish = pipeline.BuildWish(
         base=base,
         sources=locking.sources(),
@@ -181,15 +182,36 @@ def build_command(
         compare=not no_compare,
         builder=builder,
         template=template,
-        project=pipeline.project_of(taking),
-        max_size=most,
+        max_size=parse_size(max_size) if max_size else None,
     )
-    image = pipeline.build(captured, wish, publisher, shop)
-    data = {"image": image.pinned, "digest": image.manifest.digest}
-    if registry is None:
-        return Result(image.pinned, data)
-    pushed = str(registry.reference.at(image.manifest.digest))
-    return Result(pushed, {**data, "pushed": pushed})
+    taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
+    found = made(Model("", taking, wish, output, push, sign), workshop(console))
+    return Result(found.reference, found.as_dict())
+
+
+@command(app, "pack")
+def pack_command(
+    console: Console,
+    target: Annotated[str, typer.Argument(help="file.py:function, module:function or a bundle")],
+    file: Annotated[Path, typer.Option("--output", "-o", help="The archive to write.")],
+    name: ModelName = None,
+    version: Version = None,
+    input_type: InputType = "doubles",
+    env: Env = "auto",
+    samples: SamplesFile = None,
+    strings: Strings = "str",
+    base: Base = None,
+    locking: LockOptions = LockOptions(),
+) -> Result:
+    """Put all that an image is made of into one archive, to build it without a network."""
+    from imagesmith import pipeline
+    from imagesmith.packing import pack
+
+    shop = workshop(console)
+    taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
+    wish = pipeline.BuildWish(base, locking.sources(), locking.wish(), locking.pip_resolver)
+    image = pack(pipeline.captured(taking, shop), wish, file, shop)
+    return Result(str(file), {"pack": str(file), "image": image.pinned})
 
 
 @command(app, "verify")
@@ -220,20 +242,11 @@ def push_command(
 ) -> Result:
     """Push an image into a registry."""
     from imagesmith.image.find import find_image
+    from imagesmith.publish.destination import registry_at
 
     shop = workshop(console)
-    registry = registry_at(reference, shop, sign)
+    registry = registry_at(reference, sign, shop.store, console)
     found = find_image(image, shop.store)
     registry.publish(found)
     pushed = str(registry.reference.at(found.manifest.digest))
     return Result(pushed, {"image": found.pinned, "pushed": pushed})
-
-
-def _nothing_to_sign(command: str) -> Finding:
-    return error(
-        "usage.sign",
-        command,
-        "nothing is pushed, so there is nothing to sign: a signature lies beside an image in its"
-        " registry",
-        "say with --push where the image goes, or leave --sign out",
-    )

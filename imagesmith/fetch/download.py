@@ -18,6 +18,7 @@ from imagesmith.fetch import source
 from imagesmith.findings import Finding, error, stop_on_errors
 from imagesmith.resolve.indexes import configured
 from imagesmith.resolve.lock import LockedPackage
+from imagesmith.store import hex_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -133,7 +134,7 @@ def _bring(
         if server in dead:
             return dead[server]
         try:
-            return _once(job, stopping, advance)
+            return _alone(job, stopping, advance)
         except source.GoneError as reason:
             return _gone(job.artifact, reason)
         except _WrongHashError as found:
@@ -147,6 +148,12 @@ def _bring(
         if stopping.wait(pause):
             raise _StoppedError
     raise AssertionError("the last try has returned")
+
+
+def _alone(job: _Job, stopping: Event, advance: Callable[[int], None]) -> int:
+    """Try once; nothing has to be brought that another build was bringing at the same time."""
+    with job.store.making("blobs", hex_of(job.artifact.digest)):
+        return 0 if job.store.has(job.artifact.digest) else _once(job, stopping, advance)
 
 
 def _once(job: _Job, stopping: Event, advance: Callable[[int], None]) -> int:

@@ -124,17 +124,24 @@ def compiled(
     where the interpreter fails.
     """
     key = key_of("bytecode", RECIPE, interpreter_key, digest, prefix)
+    if known := _kept(store, key):
+        return known
+    with store.making("bytecode", key):
+        if known := _kept(store, key):
+            return known
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "bytecode.zip"
+            compile_sources(interpreter(), sources, prefix, out)
+            made = ByteCode.of(store, out)
+        store.remember("bytecode", key, {"digest": made.digest, "files": made.files})
+        return made
+
+
+def _kept(store: Store, key: str) -> ByteCode | None:
     fact = store.recall("bytecode", key)
-    if fact is not None and store.has(fact["digest"]):
-        return ByteCode(
-            fact["digest"], store.path(fact["digest"]), tuple(map(tuple, fact["files"]))
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "bytecode.zip"
-        compile_sources(interpreter(), sources, prefix, out)
-        made = ByteCode.of(store, out)
-    store.remember("bytecode", key, {"digest": made.digest, "files": made.files})
-    return made
+    if fact is None or not store.has(fact["digest"]):
+        return None
+    return ByteCode(fact["digest"], store.path(fact["digest"]), tuple(map(tuple, fact["files"])))
 
 
 def compile_sources(interpreter: Interpreter, sources: Path, prefix: str, out: Path) -> None:

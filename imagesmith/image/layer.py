@@ -47,10 +47,13 @@ def layer_of(
 def _kept(store: Store, made_from: object, make: Callable[[], Layer], comment: str) -> Layer:
     if known := kept_layer(store, made_from, comment):
         return known
-    layer = make()
-    fact = {"digest": layer.blob.digest, "size": layer.blob.size, "diff_id": layer.diff_id}
-    store.remember("layers", _key(made_from), fact)
-    return layer
+    with store.making("layers", _key(made_from)):
+        if known := kept_layer(store, made_from, comment):
+            return known
+        layer = make()
+        fact = {"digest": layer.blob.digest, "size": layer.blob.size, "diff_id": layer.diff_id}
+        store.remember("layers", _key(made_from), fact)
+        return layer
 
 
 def kept_layer(store: Store, made_from: object, comment: str) -> Layer | None:

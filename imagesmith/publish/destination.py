@@ -16,6 +16,7 @@ from imagesmith.publish.publisher import Several
 if TYPE_CHECKING:
     from imagesmith.progress import Progress
     from imagesmith.publish.publisher import Publisher
+    from imagesmith.publish.registry import RegistryPublisher
     from imagesmith.store import Store
 
 
@@ -47,3 +48,18 @@ def destination(output: str | None, store: Store, progress: Progress | None = No
             " engine; a registry is named by --push REF",
         )
     )
+
+
+def registry_at(
+    reference: str, sign: str | None, store: Store, progress: Progress
+) -> RegistryPublisher:
+    """Give what pushes to a reference, and has that signed by a command if there is one.
+
+    Raises ImagesmithError: usage.reference, usage.sign.
+    """
+    from imagesmith.publish.registry import RegistryPublisher
+    from imagesmith.publish.sign import Signer
+    from imagesmith.registry.reference import parse
+
+    signer = None if sign is None else Signer.parse(sign)
+    return RegistryPublisher(parse(reference), store, progress, signer)

@@ -13,7 +13,7 @@ from imagesmith.record.record import BuildRecord, find, keep
 from imagesmith.store import sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from imagesmith.capture.bundle import Capture
@@ -29,7 +29,7 @@ class Build:
 
     ``builder`` is layers or docker, ``template`` the user's, ``base_reference`` as the Dockerfile
     names the base, ``project`` the folder that the target lies in, if that is known. It began at
-    ``began``, by ``time.time()``.
+    ``began``, by ``time.time()``; ``codes`` are of the findings so far, and grow with them.
     """
 
     capture: Capture
@@ -40,14 +40,13 @@ class Build:
     base_reference: str | None
     project: Path | None
     began: float
+    codes: Sequence[str] = ()
 
 
-def record(
-    image: Image, build: Build, store: Store, *, findings: Iterable[str], compared: int
-) -> None:
+def record(image: Image, build: Build, store: Store, *, compared: int) -> None:
     """Keep how an image was built, unless the store knows of a build of the very same.
 
-    ``findings`` are codes. Raises ImagesmithError (build.store, build.template…).
+    Raises ImagesmithError (build.store, build.template…).
     """
     asked: dict[str, Any] = {
         "reference": image.reference,
@@ -65,7 +64,7 @@ def record(
     }
     try:
         if not _is_known(asked, store):
-            found = {**_found(build, store), "findings": tuple(findings)}
+            found = {**_found(build, store), "findings": tuple(build.codes)}
             keep(store, BuildRecord(**asked, **found))
     except OSError as bad:
         raise store.failure(bad) from bad

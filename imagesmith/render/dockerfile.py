@@ -14,7 +14,7 @@ from imagesmith.render.fill import OURS, Fault, FaultError, fill, fill_bounded, 
 from imagesmith.store import sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from imagesmith.image.oci import ImageConfig, Layer
@@ -66,12 +66,18 @@ def load(path: Path | None) -> Template:
         raise ImagesmithError(_finding(path, fault)) from bad
 
 
-def pieces(plan: ImagePlan, *, with_base: bool) -> Iterator[Piece]:
-    """Give the tars of a plan's context in their order, with its base's or without."""
+def pieces(
+    plan: ImagePlan, *, with_base: bool, places: Sequence[str] | None = None
+) -> Iterator[Piece]:
+    """Give the tars of a plan's context in their order, with its base's or without.
+
+    ``places`` are their paths there, where those are not the usual.
+    """
     layers = [*(plan.base.layers if with_base else ()), *plan.layers]
     for number, layer in enumerate(layers):
         block, name = _place(layer)
-        yield Piece(f"layers/{number:02}-{name}.tar", block, layer.comment, layer)
+        file = places[number] if places else f"layers/{number:02}-{name}.tar"
+        yield Piece(file, block, layer.comment, layer)
 
 
 def dockerfile(
@@ -86,9 +92,17 @@ def dockerfile(
     return written(plan, load(template), base_reference)
 
 
-def written(plan: ImagePlan, template: Template, base_reference: str | None) -> str:
-    """Render the Dockerfile by a template that is read already; raises what dockerfile does."""
-    data = _data(plan, base_reference)
+def written(
+    plan: ImagePlan,
+    template: Template,
+    base_reference: str | None,
+    places: Sequence[str] | None = None,
+) -> str:
+    """Render the Dockerfile by a template that is read already; raises what dockerfile does.
+
+    ``places`` is as ``pieces`` takes it.
+    """
+    data = _data(plan, base_reference, places)
     try:
         own = fill(OURS, own_source(), data)
     except FaultError as bad:
@@ -121,11 +135,13 @@ def _place(layer: PlannedLayer | Layer) -> tuple[str, str]:
     return "base", "base"
 
 
-def _data(plan: ImagePlan, base_reference: str | None) -> dict[str, Any]:
+def _data(
+    plan: ImagePlan, base_reference: str | None, places: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Give what a template is given, as JSON data."""
     layers: dict[str, list[dict[str, str]]] = {"base": [], "environment": []}
     layers.update({name: [] for name in _FILES})
-    for piece in pieces(plan, with_base=base_reference is None):
+    for piece in pieces(plan, with_base=base_reference is None, places=places):
         layers[piece.block].append({"file": piece.file, "comment": piece.comment})
     return {
         "reference": plan.reference,

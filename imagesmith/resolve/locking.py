@@ -65,7 +65,10 @@ def resolve(
     Raises ImagesmithError: reach.index and reach.channel where nobody answers, usage.….
     """
     asked = ask_for(wanted, target, wish, sources)
-    resolved = _recalled(asked, solver, store) or _solved(asked, solver, maker, store)
+    resolved = _recalled(asked, solver, store)
+    if resolved is None:
+        with store.making(_KIND, asked.key(solver)):
+            resolved = _recalled(asked, solver, store) or _solved(asked, solver, maker, store)
     if resolved.lock:
         count = f"{len(resolved.lock.wheels)} wheels"
         if packages := resolved.lock.packages:

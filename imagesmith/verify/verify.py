@@ -61,12 +61,18 @@ def verify(
     batches = _batches(samples)
     expected = _expected(samples) if compare else None
     key = key_of("verdict", image.manifest.digest, batches, expected, rtol)
-    known = not again and store.recall("verdicts", key) is not None
+
+    def is_known() -> bool:
+        return not again and store.recall("verdicts", key) is not None
+
+    known = is_known()
     if not known:
-        _see(image, batches, expected, runner, rtol)
-        store.remember("verdicts", key, {"image": image.manifest.digest})
-        if samples is not None:
-            store.remember(ANSWERED, hex_of(image.manifest.digest), samples.inputs[0])
+        with store.making("verdicts", key):
+            if not (known := is_known()):
+                _see(image, batches, expected, runner, rtol)
+                store.remember("verdicts", key, {"image": image.manifest.digest})
+                if samples is not None:
+                    store.remember(ANSWERED, hex_of(image.manifest.digest), samples.inputs[0])
     answered = sum(map(len, batches))
     compared = answered if expected else 0
     return Verdict(answered, compared, tuple(_not_compared(image, samples, expected)), known)

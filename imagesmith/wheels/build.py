@@ -127,11 +127,12 @@ class _Build:
         made_with = [wheel.digest for wheel in lock.wheels]
         wanted = [self.source.name, self.source.version, self.builder.target.glibc]
         key = key_of("wheel", _RECIPE, self.identity, wanted, made_with, self.base.manifest.digest)
-        known = store.recall("wheels", key)
-        if known is None or not store.has(known["digest"]):
-            filename, digest = self.made(lock)
-            known = {"filename": filename, "digest": digest}
-            store.remember("wheels", key, known)
+        with store.making("wheels", key):
+            known = store.recall("wheels", key)
+            if known is None or not store.has(known["digest"]):
+                filename, digest = self.made(lock)
+                known = {"filename": filename, "digest": digest}
+                store.remember("wheels", key, known)
         filename, digest = known["filename"], known["digest"]
         name, version = identity_of(filename)
         return BuiltWheel(name, version, filename, digest, self.source.digest, lock.wheels)
@@ -146,12 +147,13 @@ class _Build:
         """Give what the build requires: what the project says, and what its backend asks for."""
         store = self.builder.store
         key = key_of("requires", _RECIPE, self.identity, self.base.manifest.digest)
-        known = store.recall("build-requires", key)
-        if known is None:
-            named = self.system.requires
-            answer = self.run("get_requires_for_build_wheel", self.lock(named))
-            known = requirements([*named, *_asked_for(answer)], self.builder.target)
-            store.remember("build-requires", key, known)
+        with store.making("build-requires", key):
+            known = store.recall("build-requires", key)
+            if known is None:
+                named = self.system.requires
+                answer = self.run("get_requires_for_build_wheel", self.lock(named))
+                known = requirements([*named, *_asked_for(answer)], self.builder.target)
+                store.remember("build-requires", key, known)
         return tuple(known)
 
     def lock(self, requires: tuple[str, ...]) -> Lock:

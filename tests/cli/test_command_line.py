@@ -12,8 +12,8 @@ from imagesmith.findings import ImagesmithError, error, warning
 
 COMMAND = Path(sys.executable).with_name("imagesmith")
 COMMANDS = [
-    *("capture", "lock", "render", "build", "verify", "push", "inspect", "diff", "run", "deploy"),
-    *("base", "cache", "clipper"),
+    *("capture", "lock", "render", "build", "pack", "verify", "push", "inspect", "diff", "run"),
+    *("deploy", "base", "cache", "clipper"),
 ]
 
 

@@ -15,6 +15,7 @@ from imagesmith.inspect.contents import Part
 from imagesmith.inspect.limit import Users, check, findings, suggestions
 from imagesmith.inspect.owners import Kind, Owner
 from imagesmith.progress import Silent
+from imagesmith.record import make
 from imagesmith.resolve.needed import FUNCTION, RUNTIME
 from imagesmith.store import Store
 
@@ -160,17 +161,14 @@ def test_nothing_that_is_too_large_is_sent_verified_or_published(monkeypatch, st
                 made(layer)
             return image
 
-    def builder_for(plan, lock, wish, shop):
-        return Builder(), shop
-
     verified = []
-    monkeypatch.setattr(pipeline, "plan_for", lambda *_: (SimpleNamespace(base=None), None))
-    monkeypatch.setattr(pipeline, "_builder_for", builder_for)
     monkeypatch.setattr(pipeline, "_users", lambda *_: USERS)
     monkeypatch.setattr(pipeline, "_verify", lambda *_: verified.append(1))
+    monkeypatch.setattr(make, "record", lambda *_, **__: None)
     shop = pipeline.Workshop(store, SimpleNamespace(is_engine=False), Silent())
     destination = Destination()
-    build = partial(pipeline.build, None, publisher=destination, shop=shop)
+    made = SimpleNamespace(plan=SimpleNamespace(base=None), capture=None)
+    build = partial(pipeline.carried_out, Builder(), made, publisher=destination, shop=shop)
     with pytest.raises(ImagesmithError):
         build(pipeline.BuildWish(max_size=10))
     assert (destination.seen, verified) == ([], [])

@@ -70,7 +70,7 @@ def build_in(store, project, config=CONFIG):
 
 
 def recorded(store, image, build, findings=(), compared=0):
-    make.record(image, build, store, findings=findings, compared=compared)
+    make.record(image, replace(build, codes=findings), store, compared=compared)
     return find(store, image.manifest.digest)
 
 

@@ -19,6 +19,7 @@ from test_quoting import NAMES, VALUES
 from imagesmith.build.layers import LayersBuilder
 from imagesmith.capture.bundle import read
 from imagesmith.image import layout, oci
+from imagesmith.packing import pack
 from imagesmith.pipeline import BuildWish, Workshop, plan_for, render_bundle, verify_image
 from imagesmith.progress import Silent
 from imagesmith.publish.layout import LayoutPublisher
@@ -48,9 +49,10 @@ def docker_build(request, engine):
     kit = {"DOCKER_BUILDKIT": "1" if request.param == "buildkit" else "0"}
     made = []
 
-    def build(folder, check=True):
+    def build(folder, check=True, **more):
         tag = f"imagesmith-test:{uuid4().hex}"
-        done = engine.run("build", "--network", "none", "--tag", tag, folder, env=kit, check=check)
+        argv = ("build", "--network", "none", "--tag", tag, folder)
+        done = engine.run(*argv, env=kit, check=check, **more)
         if done.returncode:
             return done
         made.append(tag)
@@ -117,6 +119,17 @@ class TestABundle:
         plan, _ = plan_for(capture, BuildWish(), shop)
         ours = LayersBuilder(shop.store, Silent()).build(plan)
         name = docker_build(context)
+        saved = engine.run("save", name, text=False).stdout
+        assert facts_of_saved(saved) == facts_of_image(ours)
+        assert as_docker_has_it(ours.config) == as_promised(inspected(engine, name))
+
+    @pytest.mark.long
+    def test_its_pack_is_a_context_of_the_same_image(
+        self, engine, docker_build, capture, shop, tmp_path
+    ):
+        ours = pack(capture, BuildWish(), tmp_path / "pack", shop)
+        with (tmp_path / "pack").open("rb") as file:
+            name = docker_build("-", stdin=file)
         saved = engine.run("save", name, text=False).stdout
         assert facts_of_saved(saved) == facts_of_image(ours)
         assert as_docker_has_it(ours.config) == as_promised(inspected(engine, name))

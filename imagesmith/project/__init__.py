@@ -1,0 +1,1 @@
+"""Projects: several models that one file names, built side by side."""
