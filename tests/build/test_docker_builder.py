@@ -13,6 +13,7 @@ from imagesmith.build import docker as stage
 from imagesmith.build.docker import DockerBuilder
 from imagesmith.findings import ExitCode, ImagesmithError
 from imagesmith.image.layout import find, put
+from imagesmith.inspect.contents import contents
 from imagesmith.progress import Silent
 from imagesmith.publish.engine import EnginePublisher
 from imagesmith.resolve.lock import Lock
@@ -113,6 +114,15 @@ def test_a_users_run_line_is_in_the_image_with_its_owners_and_modes(build, templ
         with tarfile.open(image.blob(layer.blob.digest)) as tar:
             found.update({member.name: member for member in tar})
     assert (found["opt/mine"].mode & 0o7777, found["opt/mine"].uid) == (0o4711, 0)
+
+
+def test_inspect_says_what_is_in_it_a_users_run_line_included(build, template, shop, way):
+    found = contents(
+        build(template("USER 0", "RUN busybox head -c 99999 /dev/zero > /opt/mine")), shop
+    )
+    owners = {str(part.owner) for one in found for part in one.parts}
+    assert {"leaf 1.0", "base", "lock", "runtime", "model"} <= owners
+    assert any(99_999 < one.size < 150_000 for one in found)
 
 
 def test_its_steps_are_told_as_they_are_made(build, template, way):
