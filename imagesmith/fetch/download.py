@@ -57,7 +57,8 @@ def fetch(
     with source.client() as http:
         jobs = [_Job(artifact, *opened(artifact.url), http, store) for artifact in wanted]
         fetched = _run(jobs, progress)
-    progress.say("fetch", f"{_counted(wanted)}, {fetched / 1e6:.0f} MB")
+    if fetched:  # else another build has brought them meanwhile
+        progress.say("fetch", f"{_counted(wanted)}, {fetched / 1e6:.0f} MB")
 
 
 def _counted(artifacts: Iterable[Artifact]) -> str:

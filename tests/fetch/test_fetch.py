@@ -126,6 +126,23 @@ def test_what_the_store_has_is_not_asked_for(server, wheel, store):
     assert server.requests == [beta.filename]
 
 
+def test_two_builds_at_once_ask_for_each_wheel_once(server, wheel, store):
+    wheels = [wheel(f"pkg{number}", 300_000) for number in range(8)]
+    together = threading.Barrier(2)
+
+    def fetch_it():
+        together.wait()
+        fetch(lock(*wheels), store, Silent())
+
+    builds = [threading.Thread(target=fetch_it) for _ in range(2)]
+    for build in builds:
+        build.start()
+    for build in builds:
+        build.join()
+    assert sorted(server.requests) == sorted(found.filename for found in wheels)
+    assert all(store.has(found.digest) for found in wheels)
+
+
 def test_progress_is_told_in_bytes(wheel, store):
     meter = Meter()
     fetch(lock(wheel("alpha", 4000), wheel("beta", 6000)), store, meter)
