@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from imagesmith.image.oci import Descriptor, Image
     from imagesmith.progress import Progress
-    from imagesmith.registry.client import Repository, Upload
+    from imagesmith.registry.client import Repository
     from imagesmith.registry.reference import Reference
+    from imagesmith.registry.upload import Upload
     from imagesmith.store import Store
 
 
@@ -30,17 +31,20 @@ class RegistryPublisher(Publisher):
     reference: Reference
     store: Store
     progress: Progress
+    # What the tag was found to name, for the ``publish`` that follows: one question does for both.
+    _named: list[str | None] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def check(self) -> None:
-        """Ask the registry whether it is there and knows the user.
+        """Ask the registry whether it is there and knows the user, once before each ``publish``.
 
         Raises ImagesmithError: usage.reference, usage.login, usage.proxy, reach.registry,
         publish.denied, publish.refused.
         """
         if self.reference.digest:
             raise _digest_named(self.reference)
-        with self._opened(()) as repository:
-            repository.persist(lambda: repository.digest_of(self.reference.wanted))
+        if not self._named:
+            with self._opened(()) as repository:
+                self._named.append(_ask(repository, self.reference))
 
     def publish(self, image: Image) -> str:
         """Push the blobs, the manifest by its digest, and only then the tag.
@@ -54,7 +58,7 @@ class RegistryPublisher(Publisher):
         known = sorted({name for name in siblings.values() if name})
         tag = self.reference.wanted
         with writing(image.blobs), self._opened(known) as repository:
-            there = repository.persist(lambda: repository.digest_of(tag))
+            there = self._named.pop() if self._named else _ask(repository, self.reference)
             if there != image.manifest.digest:
                 self._push_blobs(repository, image, siblings)
                 manifest = image.blob(image.manifest.digest).read_bytes()
@@ -68,7 +72,7 @@ class RegistryPublisher(Publisher):
         self, repository: Repository, image: Image, siblings: dict[Descriptor, str | None]
     ) -> None:
         """Push several blobs at a time; the first that cannot be pushed stops all."""
-        from imagesmith.registry.client import Upload
+        from imagesmith.registry.upload import Upload
 
         total = sum(blob.size for blob in siblings)
         with self.progress.count("publish", f"{len(siblings)} blobs", total) as advance:
@@ -100,6 +104,10 @@ class RegistryPublisher(Publisher):
 
     def _key(self, blob: Descriptor) -> str:
         return key_of(self.reference.host, blob.digest)
+
+
+def _ask(repository: Repository, reference: Reference) -> str | None:
+    return repository.persist(lambda: repository.digest_of(reference.wanted))
 
 
 def _put_manifest(repository: Repository, name: str, manifest: bytes) -> None:
