@@ -5,36 +5,31 @@ everything that is named by its content (wheels, compressed layers, configs, man
 ``index.json`` the images by name. Beside it stand ``records/`` (small JSON facts under the hash of
 what they were made from) and ``folders/`` (trees made once, such as unpacked layers).
 Blobs are never changed once they are there. What is being written lies beside its place under a
-hidden name with ``.partial-`` in it; what a crash leaves of that, the next writer clears away once
-it is a day old.
+hidden name (partial.py); what a crash leaves of that, the next build clears away.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import glob
 import hashlib
 import json
 import os
 import shutil
-import tempfile
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import platformdirs
 
 from imagesmith.findings import ImagesmithError, error
+from imagesmith.partial import clear_partial, held, held_file, held_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from io import BufferedWriter
 
 CHUNK = 1 << 20
-PARTIAL = ".partial-"
-_STALE = 24 * 3600.0  # seconds; nothing is written for so long without a sign of life
 
 
 def canonical(data: Any) -> bytes:
@@ -84,15 +79,14 @@ def file_whole(path: Path) -> Iterator[BufferedWriter]:
 @contextmanager
 def _written(folder: Path, prefix: str, place: Callable[[], Path]) -> Iterator[BufferedWriter]:
     """Yield a file in a folder; it is moved to its place, asked for last, when all is on disk."""
-    handle, name = tempfile.mkstemp(dir=folder, prefix=prefix + PARTIAL)
-    beside = Path(name)
+    handle, beside = held_file(folder, prefix)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             os.fchmod(file.fileno(), 0o644)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(place())
+            beside.replace(place())
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
@@ -115,14 +109,10 @@ def locked(folder: Path) -> Iterator[None]:
 def folder_whole(path: Path) -> Iterator[Path]:
     """Yield a new folder that takes the place of ``path`` only when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{PARTIAL}"))
-    try:
+    with held_folder(path.parent, f".{path.name}") as beside:
         beside.chmod(0o755)
         yield beside
         _take_place(beside, path)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
     sync_folder(path.parent)
 
 
@@ -133,35 +123,14 @@ def _take_place(new: Path, path: Path) -> None:
     except OSError as taken:
         if taken.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{PARTIAL}"))
-        path.rename(old)
-        try:
-            new.rename(path)
-        except BaseException:
-            old.rename(path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def clear_partial(folder: Path, name: str | None = None) -> None:
-    """Remove what interrupted writers, of one name or of any, left in a folder over a day ago.
-
-    What was touched since then stays: somebody may still be writing it.
-    """
-    pattern = "*" if name is None else f".{glob.escape(name)}"
-    for path in folder.glob(f"{pattern}{PARTIAL}*"):
-        with suppress(OSError):  # another process clears up too, or it is another user's
-            if not is_stale(path):
-                continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-
-
-def is_stale(path: Path) -> bool:
-    """Say whether a file, or the list of what is in a folder, has not changed for a day."""
-    return time.time() - path.lstat().st_mtime > _STALE
+        with held(path), held_folder(path.parent, f".{path.name}") as old:
+            path.rename(old)
+            try:
+                new.rename(path)
+            except BaseException:
+                old.rename(path)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
 
 
 class BlobWriter:
@@ -266,7 +235,7 @@ class Store:
         return path
 
     def sweep(self) -> None:
-        """Remove what interrupted writers left in the store over a day ago."""
+        """Remove what interrupted writers left in the store."""
         kinds = (*self.root.glob("records/*"), *self.root.glob("folders/*"))
         for folder in (self.root, self.blobs, *kinds):
             clear_partial(folder)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagesmith.image import layout
+from imagesmith.partial import clear_partial
 from imagesmith.publish.publisher import Publisher, occupied, writing
-from imagesmith.store import Store, clear_partial, folder_whole, locked
+from imagesmith.store import Store, folder_whole, locked
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,12 +21,12 @@ from imagesmith.image.layer import known_layer
 from imagesmith.image.oci import Layer
 from imagesmith.image.plan import key
 from imagesmith.image.tar import write_tar
+from imagesmith.partial import clear_partial
 from imagesmith.publish.publisher import occupied, writing
 from imagesmith.render import dockerfile as dockerfiles
 from imagesmith.resolve import files as lock_files
 from imagesmith.store import (
     CHUNK,
-    clear_partial,
     folder_whole,
     hex_of,
     sha256_file,
