@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PARTIAL = ".partial-"
+_TREE = ".d"  # a partial folder bears the name of the file that holds it, and this
 _STALE = 24 * 3600.0  # seconds
 _SCRATCH = ".imagesmith"
 
@@ -35,28 +36,21 @@ def held_file(folder: Path, prefix: str) -> tuple[int, Path]:
 
 @contextmanager
 def held_folder(folder: Path, prefix: str) -> Iterator[Path]:
-    """Yield a partial folder; it is removed unless the block ends well."""
-    path, handle = _held_folder(folder, prefix)
+    """Yield a partial folder, which a file beside it holds; it is removed if the block fails."""
+    handle, holder = held_file(folder, prefix)
+    path = holder.with_name(holder.name + _TREE)
     try:
+        path.mkdir(mode=0o700)
         yield path
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         raise
     finally:
+        holder.unlink(missing_ok=True)
         os.close(handle)
 
 
-def _held_folder(folder: Path, prefix: str) -> tuple[Path, int]:
-    while True:
-        path = Path(tempfile.mkdtemp(dir=folder, prefix=prefix + PARTIAL))
-        with suppress(FileNotFoundError):
-            handle = os.open(path, os.O_RDONLY)
-            if _holds(handle, path):
-                return path, handle
-            os.close(handle)
-
-
-def _holds(handle: int, path: str | Path) -> bool:
+def _holds(handle: int, path: str) -> bool:
     """Hold what is open as ``handle``; False where somebody cleared it away just before."""
     with suppress(OSError):  # a file system without locks: there only age tells
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -64,18 +58,6 @@ def _holds(handle: int, path: str | Path) -> bool:
         return os.path.samestat(os.fstat(handle), os.stat(path))  # noqa: PTH116
     except FileNotFoundError:
         return False
-
-
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Hold a folder, so that nobody clears it away when it gets the name of a partial one."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # another's lock does as well
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -106,26 +88,26 @@ def clear_partial(folder: Path, name: str | None = None) -> None:
 
 
 def _clear(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    holder = path.with_name(path.name.removesuffix(_TREE))
+    tree = holder.with_name(holder.name + _TREE)
+    handle = os.open(holder, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        if not _is_abandoned(handle, path):
-            return
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        if _is_abandoned(handle, holder):
+            if tree.is_dir():
+                shutil.rmtree(tree)
+            holder.unlink()
     finally:
         os.close(handle)
 
 
-def _is_abandoned(handle: int, path: Path) -> bool:
-    """Take the lock of what its writer no longer holds, and say whether that could be had."""
+def _is_abandoned(handle: int, holder: Path) -> bool:
+    """Take the lock that a writer no longer holds, and say whether it could be had."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:  # there are no locks here
-        return is_stale(path)
+        return is_stale(holder)
     return True
 
 

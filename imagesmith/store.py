@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import platformdirs
 
 from imagesmith.findings import ImagesmithError, error
-from imagesmith.partial import clear_partial, held, held_file, held_folder
+from imagesmith.partial import clear_partial, held_file, held_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,7 +123,7 @@ def _take_place(new: Path, path: Path) -> None:
     except OSError as taken:
         if taken.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        with held(path), held_folder(path.parent, f".{path.name}") as old:
+        with held_folder(path.parent, f".{path.name}") as old:
             path.rename(old)
             try:
                 new.rename(path)

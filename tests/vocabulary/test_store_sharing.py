@@ -105,7 +105,7 @@ def test_what_a_killed_writer_left_goes_at_once(store):
     with writer(store) as process:
         process.kill()
         process.wait()
-        assert len(left_over(store)) == 5
+        assert len(left_over(store)) == 7
         store.sweep()
     assert left_over(store) == []
 
@@ -115,7 +115,7 @@ def test_what_somebody_still_writes_stays_however_old_it_is(store):
         for path in left_over(store):
             os.utime(path, (0, 0))
         store.sweep()
-        assert len(left_over(store)) == 5
+        assert len(left_over(store)) == 7
 
 
 def test_where_there_are_no_locks_age_tells(store, monkeypatch):
@@ -126,7 +126,7 @@ def test_where_there_are_no_locks_age_tells(store, monkeypatch):
     with writer(store):
         pass
     store.sweep()
-    assert len(left_over(store)) == 5
+    assert len(left_over(store)) == 7
     for path in left_over(store):
         os.utime(path, (0, 0))
     store.sweep()
