@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.findings import ImagesmithError, error, stop_on_errors
 from imagesmith.resolve import Sources, Wish
+from imagesmith.store import DamagedError
 
 if TYPE_CHECKING:
     from imagesmith.build.builder import Builder
@@ -104,13 +105,26 @@ def captured(wish: CaptureWish, shop: Workshop) -> Capture:
 def build(capture: Capture, wish: BuildWish, publisher: Publisher, shop: Workshop) -> Image:
     """Make, verify and publish the image of a capture; the image as published.
 
-    Raises ImagesmithError with the findings of the stage that cannot go on; nothing is published
-    then.
+    What is found damaged in the store on the way is made again. Raises ImagesmithError with the
+    findings of the stage that cannot go on; nothing is published then.
     """
-    from imagesmith.build.builder import nobody
-
     publisher.check()
     check_builder(wish.builder, wish.template)
+    mended: set[str] = set()
+    while True:
+        try:
+            return _built(capture, wish, publisher, shop)
+        except DamagedError as bad:
+            if bad.digest in mended or not shop.store.drop_damaged(bad.digest):
+                raise
+            mended.add(bad.digest)
+            for found in bad.findings:
+                shop.progress.say("store", f"{found.message}; it is made again")
+
+
+def _built(capture: Capture, wish: BuildWish, publisher: Publisher, shop: Workshop) -> Image:
+    from imagesmith.build.builder import nobody
+
     planned, lock = plan_for(capture, wish, shop)
     builder, shop = _builder_for(planned, lock, wish, shop)
     with publisher.delivery() as delivery:
@@ -122,6 +136,15 @@ def build(capture: Capture, wish: BuildWish, publisher: Publisher, shop: Worksho
         place = delivery.publish(image)
     shop.progress.say("publish", f"{image.pinned} is in {place}")
     return image
+
+
+def push(image: Image, publisher: Publisher, shop: Workshop) -> None:
+    """Publish an image that was built before; what of it is damaged, the next build makes again."""
+    try:
+        publisher.publish(image)
+    except DamagedError as bad:
+        shop.store.drop_damaged(bad.digest)
+        raise
 
 
 def runner_for(store: Store, progress: Progress, *, by_engine: bool) -> Runner:

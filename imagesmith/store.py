@@ -133,6 +133,21 @@ def _take_place(new: Path, path: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
+class DamagedError(ImagesmithError):
+    """A blob is not, or no longer, what its digest says; a new build makes it again."""
+
+    def __init__(self, code: str, name: object, digest: str) -> None:
+        super().__init__(
+            error(
+                code,
+                name,
+                f"{name} is damaged: what was kept of it is not {digest}",
+                "build again: that makes it anew; if it comes back, have the disk looked at",
+            )
+        )
+        self.digest = digest
+
+
 class BlobWriter:
     """Takes the bytes of one blob and knows their digest and size."""
 
@@ -170,9 +185,26 @@ class Store:
         """Give the place of a blob, there or not; ValueError if the digest is not a sha256."""
         return self.blobs / hex_of(digest)
 
-    def has(self, digest: str) -> bool:
-        """Say whether a blob is there."""
-        return self.path(digest).is_file()
+    def has(self, digest: str, size: int | None = None) -> bool:
+        """Say whether a blob is there, and has its size in bytes if that is given."""
+        path = self.path(digest)
+        return path.is_file() and size in (None, path.stat().st_size)
+
+    def prove(self, digest: str, name: object) -> None:
+        """See that a blob, which holds what has this name, is what its digest says.
+
+        Raises DamagedError (build.damaged) if not; it is dropped then, to be made again.
+        """
+        if self.drop_damaged(digest):
+            raise DamagedError("build.damaged", name, digest)
+
+    def drop_damaged(self, digest: str) -> bool:
+        """Remove a blob that is not what its digest says; say whether it was so, or was gone."""
+        path = self.path(digest)
+        if path.is_file() and sha256_file(path) == digest:
+            return False
+        path.unlink(missing_ok=True)
+        return True
 
     @contextmanager
     def writer(self, expected: str | None = None) -> Iterator[BlobWriter]:

@@ -166,7 +166,8 @@ def _whole(store: Store, name: str, flavour: Flavour) -> oci.Image | None:
         return None
     if image is None or image.config.labels.get(LABEL_RECIPE) != flavour.recipe:
         return None
-    return image if all(store.has(blob.digest) for blob in image.descriptors()) else None
+    whole = all(store.has(blob.digest, blob.size) for blob in image.descriptors())
+    return image if whole else None
 
 
 def _only(folder: Path) -> oci.Image | None:

@@ -204,11 +204,12 @@ def push_command(
     reference: Annotated[str, typer.Argument(metavar="REF", help="HOST/PATH[:TAG]")],
 ) -> Result:
     """Push an image into a registry."""
+    from imagesmith import pipeline
     from imagesmith.image.find import find_image
 
     shop = workshop(console)
     registry = registry_at(reference, shop)
     found = find_image(image, shop.store)
-    registry.publish(found)
+    pipeline.push(found, registry, shop)
     pushed = str(registry.reference.at(found.manifest.digest))
     return Result(pushed, {"image": found.pinned, "pushed": pushed})

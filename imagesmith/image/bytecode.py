@@ -124,7 +124,7 @@ def compiled(
     """
     key = key_of("bytecode", RECIPE, interpreter_key, digest, prefix)
     fact = store.recall("bytecode", key)
-    if fact is not None and store.has(fact["digest"]):
+    if fact is not None and not store.drop_damaged(fact["digest"]):
         return ByteCode(
             fact["digest"], store.path(fact["digest"]), tuple(map(tuple, fact["files"]))
         )

@@ -40,7 +40,7 @@ class ArchivePublisher(Publisher):
         """Write the archive beside the file and put it in its place."""
         self.check()
         index = layout.index([layout.entry(image)])
-        with writing(self.file):
+        with writing(self.file, image):
             if _index(self.file) != index:
                 clear_partial(self.file.parent, self.file.name)
                 with file_whole(self.file) as out:

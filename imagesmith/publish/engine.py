@@ -90,7 +90,7 @@ class _Delivery:
 
     def publish(self, image: Image) -> str:
         """Send what the engine lacks still, and have all of it loaded."""
-        with writing(image.blobs), _loading(self._host) as client:
+        with writing(image.blobs, image), _loading(self._host) as client:
             engine = client.api
             if not _has(engine, image):
                 for layer in image.layers[len(self._layers) :]:

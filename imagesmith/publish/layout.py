@@ -53,7 +53,7 @@ class LayoutPublisher(Publisher):
         A folder that is new appears whole; one that exists gets its index last.
         """
         self.check()
-        with writing(self.folder):
+        with writing(self.folder, image):
             with locked(self.folder.parent):  # two builds may begin the same folder at once
                 is_new = not layout.is_layout(self.folder)
                 if is_new:

@@ -57,7 +57,7 @@ class RegistryPublisher(Publisher):
         siblings = {blob: self._sibling(blob) for blob in blobs}
         known = sorted({name for name in siblings.values() if name})
         tag = self.reference.wanted
-        with writing(image.blobs), self._opened(known) as repository:
+        with writing(image.blobs, image), self._opened(known) as repository:
             there = self._named.pop() if self._named else _ask(repository, self.reference)
             if there != image.manifest.digest:
                 self._push_blobs(repository, image, siblings)

@@ -112,7 +112,7 @@ def _write_layer(
     """Write one tar and give its digest, which is the layer's diff id."""
     path = folder / piece.file
     if isinstance(piece.layer, Layer):
-        _unzip(piece.layer, plan, path)
+        _unzip(piece.layer, plan, store, path)
         return piece.layer.diff_id
     try:
         with path.open("wb") as out:
@@ -122,7 +122,7 @@ def _write_layer(
         raise ImagesmithError(refused(piece.layer, bad)) from bad
 
 
-def _unzip(layer: Layer, plan: ImagePlan, path: Path) -> None:
+def _unzip(layer: Layer, plan: ImagePlan, store: Store, path: Path) -> None:
     """Write the tar of one of the base's layers."""
     blob = plan.base.blob(layer.blob.digest)
     try:
@@ -132,6 +132,8 @@ def _unzip(layer: Layer, plan: ImagePlan, path: Path) -> None:
         if found != layer.diff_id:
             raise ValueError(f"its layer is {found}, not {layer.diff_id}")
     except (ValueError, FileNotFoundError) as bad:
+        if blob == store.path(layer.blob.digest):
+            store.prove(layer.blob.digest, plan.base.reference)
         raise damaged(plan.base.reference, bad) from bad
 
 

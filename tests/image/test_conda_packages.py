@@ -17,7 +17,7 @@ from imagesmith.image.bytecode import ByteCode
 from imagesmith.image.conda import conda_members, installed
 from imagesmith.image.conda_archive import check
 from imagesmith.image.tar import Kind, contents, write_tar
-from imagesmith.store import Store
+from imagesmith.store import DamagedError, Store
 
 PLACEHOLDER = "/opt/placeholder" + "_" * 200
 SITE = "opt/env/lib/python3.11/site-packages"
@@ -278,15 +278,15 @@ def test_an_archive_that_was_locked_damaged_is_named(shop, add, suffix, part):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_archive_that_has_changed_in_the_store_is_named_until_it_is_mended(shop, add, when):
+def test_an_archive_that_has_changed_in_the_store_is_named_and_dropped(shop, add, when):
     package = add(TOOL)
     data = shop.path(package.digest).read_bytes()
     if when == "after":
         assert check([package], shop) == ()
     shop.path(package.digest).write_bytes(b"other")
-    (finding,) = refused(shop, package)
-    assert "changed in the store" in finding.message
-    assert package.digest.removeprefix("sha256:") in finding.remedy
+    with pytest.raises(DamagedError, match=package.filename):
+        installed([package], "3.11", shop)
+    assert not shop.has(package.digest)  # so that it is fetched again
     shop.add(data)
     assert installed([package], "3.11", shop)
 
