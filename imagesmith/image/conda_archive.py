@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     from imagesmith.store import Store
 
 # Part of every key: raise it when an archive is to be looked at again.
-_RECIPE = 2
+_RECIPE = 3
 _READ = {"info/index.json", "info/paths.json", "info/files", "info/link.json"}
 _SHOWN = 3
+_SETUID = stat.S_ISUID | stat.S_ISGID
 _KIND = "conda-archives"
 _ACTIVATION = re.compile(r"etc/conda/activate\.d/[^/]+\Z")
 _DISTRIBUTION = re.compile(r"(?:.*/)?site-packages/([^/]+)-[^/-]+\.(?:dist|egg)-info/")
@@ -153,6 +155,8 @@ def _escapes(members: list[TarInfo]) -> Iterator[str]:
     for member in members:
         if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
             yield f"{member.name!r} is neither a file nor a folder nor a link"
+        elif member.isreg() and member.mode & _SETUID:
+            yield f"{member.name!r} is setuid or setgid"
         elif not _is_inside(member.name):
             yield f"{member.name!r} is no path inside the prefix"
         elif member.name.startswith("conda-meta/"):

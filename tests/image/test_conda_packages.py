@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import tarfile
 import zipfile
 from dataclasses import replace
 from functools import partial
@@ -191,6 +192,10 @@ ESCAPES = {
     "link-by-a-link": {"a/b/c": Content(link="../.."), "x": Content(link="a/b/c/../y")},
     "behind-a-link": {"share": Content(link="lib"), "share/x": Content(b"")},
     "control": {"share/x\ny": Content(b"")},
+    "device": {"share/x": Content(kind=tarfile.CHRTYPE)},
+    "pipe": {"share/x": Content(kind=tarfile.FIFOTYPE)},
+    "setuid": {"share/x": Content(mode=0o4755)},
+    "setgid": {"share/x": Content(mode=0o2755)},
     "record": {"conda-meta/other-1.0-0.json": Content(b"{}")},
 }
 
@@ -203,7 +208,7 @@ def test_a_member_that_leaves_the_prefix_is_refused(shop, add, files, suffix):
     (finding,) = refused(shop, add(package, suffix))
     assert finding.code == "build.package"
     assert "evil-1.0-0" in finding.subject
-    assert re.search("prefix|behind a link|records", finding.message)
+    assert re.search("prefix|behind a link|records|neither a file|setuid", finding.message)
 
 
 @pytest.mark.parametrize("path", ["../x", "/x", "share/../../x", "share//x"])
