@@ -276,9 +276,7 @@ class Store:
         """Give the error (build.store) for a store that cannot be written."""
         remedy = "name another folder with IMAGESMITH_CACHE, or mend this one"
         if bad.errno in (errno.ENOSPC, errno.EDQUOT):
-            remedy = (
-                "free some space, there or in TMPDIR, or name another folder with IMAGESMITH_CACHE"
-            )
+            remedy = "free some space there, or name another folder with IMAGESMITH_CACHE"
         return ImagesmithError(
             error(
                 "build.store",
