@@ -81,7 +81,8 @@ class RegistryPublisher(Publisher):
                 for blob, sibling in siblings.items()
             ]
             repository.side_by_side(
-                partial(repository.persist, upload.attempt) for upload in uploads
+                partial(repository.persist, upload.attempt, upload.has_reached)
+                for upload in uploads
             )
         self.progress.say("publish", _told(uploads))
 

@@ -48,6 +48,7 @@ INDEXES = (oci.INDEX, "application/vnd.docker.distribution.manifest.list.v2+json
 _ACCEPTED = ", ".join((oci.MANIFEST, DOCKER_MANIFEST, *INDEXES))
 _PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds before each further try
 _LONGEST_PAUSE = 60.0
+_PROGRESS = 1 << 20  # bytes
 _CONNECT = 5.0
 _SILENCE = 60.0  # seconds; a registry may copy a blob before it answers
 _LONGEST_ANSWER = 16 << 20  # bytes, of a manifest too
@@ -91,22 +92,26 @@ class Repository:
         self._base = f"{self._origin}/v2/{reference.repository}"
         self.stopping = threading.Event()
 
-    def persist(self, step: Callable[[], T]) -> T:
+    def persist(self, step: Callable[[], T], reached: Callable[[], int] = int) -> T:
         """Do a step, and again after a while where that may help.
 
-        Raises RegistryError, and StoppedError once ``stopping`` is set.
+        ``reached`` gives the bytes that are through: where there are many more of them than at the
+        last failure, patience begins anew. Raises RegistryError, and StoppedError once
+        ``stopping`` is set.
         """
-        for pause in (*_PAUSES, None):
-            if self.stopping.is_set():
-                raise StoppedError
+        pauses, before = iter(_PAUSES), reached()
+        while not self.stopping.is_set():
             try:
                 return step()
             except RegistryError as bad:
+                if reached() >= before + _PROGRESS:
+                    pauses, before = iter(_PAUSES), reached()
+                pause = next(pauses, None)
                 if pause is None or not bad.passing:
                     raise
                 wait = min(max(pause, bad.pause), _LONGEST_PAUSE)
             self.stopping.wait(wait)
-        raise AssertionError("the last try has returned")
+        raise StoppedError
 
     def side_by_side(self, steps: Iterable[Callable[[], None]]) -> None:
         """Do several steps at a time; the first that raises stops all, and is raised."""
@@ -234,7 +239,7 @@ class Repository:
                     if file.size > blob.size:
                         raise OtherDigestError(blob.digest, f"more than {blob.size} bytes")
 
-            self.persist(step)
+            self.persist(step, lambda: file.size)
             if file.digest != blob.digest:
                 raise OtherDigestError(blob.digest, file.digest)
 

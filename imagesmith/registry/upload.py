@@ -42,6 +42,7 @@ class Upload:
         self._location: str | None = None
         self._in_parts = True
         self.sent = 0  # bytes, in all attempts
+        self._reached = 0  # bytes that the registry has said it has
         self.mounted = False
 
     def attempt(self) -> None:
@@ -68,6 +69,10 @@ class Upload:
                 bad.passing = begin is not None or len(parts) > 1
             raise
 
+    def has_reached(self) -> int:
+        """Give how many bytes the registry has had at most, by its own word."""
+        return self._reached
+
     def _started(self) -> str | None:
         sibling, self._sibling = self._sibling, None  # it is tried once
         if sibling:
@@ -84,6 +89,7 @@ class Upload:
         if known is None:
             return None
         self._location, offset = known
+        self._reached = max(self._reached, offset)
         return offset if offset <= self._blob.size else None
 
     def _parts(self, begin: int) -> list[range]:
@@ -98,6 +104,7 @@ class Upload:
         self._location = self._repository.append(
             self._location, part, lambda: self._body(part), is_all=is_all
         )
+        self._reached = max(self._reached, part.stop)
 
     def _body(self, part: range) -> Iterator[bytes]:
         self._tell(part.start)

@@ -190,6 +190,18 @@ def test_of_a_cut_upload_the_last_part_alone_goes_again(store, registry, proxy, 
     assert tagged(registry, name) == image.manifest.digest
 
 
+def test_as_long_as_it_goes_on_a_line_may_break_any_number_of_times(
+    store, registry, proxy, name, small_parts
+):
+    heavy = random.Random(name).randbytes(8 << 20)
+    layer = write_layer(store, [file_member("heavy", heavy)], "heavy")
+    image = oci.assemble(store, "one:1", (layer,), oci.ImageConfig(), "1970-01-01T00:00:00Z")
+    broken = ["", "lose:9"] * 20
+    proxy.faults["PATCH uploads"] = [*broken, ""]
+    push(image, store, proxy.address, name)
+    assert tagged(registry, name) == image.manifest.digest
+
+
 def test_a_registry_that_takes_no_parts_gets_the_whole(
     model, store, registry, proxy, name, small_parts
 ):
