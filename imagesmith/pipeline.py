@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.findings import ImagesmithError, error, stop_on_errors
 from imagesmith.resolve import Sources, Wish
+from imagesmith.store import DamagedError
 
 if TYPE_CHECKING:
     from imagesmith.build.builder import Builder
@@ -129,15 +130,36 @@ def build(
 ) -> Image:
     """Make, verify and publish the image of a capture; the image as published.
 
-    ``project`` is the folder whose revision the build record notes. Raises ImagesmithError with the
-    findings of the stage that cannot go on; nothing is published then.
+    ``project`` is the folder whose revision the build record notes. What is found damaged in the
+    store on the way is made again. Raises ImagesmithError with the findings of the stage that
+    cannot go on; nothing is published then.
     """
-    from imagesmith.progress import Noting
-    from imagesmith.record.make import Build
-
     began = time.time()
     publisher.check()
     check_builder(wish.builder, wish.template)
+    mended: set[str] = set()
+    while True:
+        try:
+            return _built(capture, wish, publisher, shop, project, began)
+        except DamagedError as bad:
+            if bad.digest in mended or not shop.store.drop_damaged(bad.digest):
+                raise
+            mended.add(bad.digest)
+            for found in bad.findings:
+                shop.progress.say("store", f"{found.message}; it is made again")
+
+
+def _built(
+    capture: Capture,
+    wish: BuildWish,
+    publisher: Publisher,
+    shop: Workshop,
+    project: Path | None,
+    began: float,
+) -> Image:
+    from imagesmith.progress import Noting
+    from imagesmith.record.make import Build
+
     noting = Noting(shop.progress)
     shop = replace(shop, progress=noting)
     planned, lock = plan_for(capture, wish, shop)
@@ -187,6 +209,15 @@ def _users(capture: Capture, wish: BuildWish, base: Image) -> Users:
     captured = {p.name for p in asked.packages} | {d.name for d in asked.distributions}
     idle = captured - users.keys() if wish.lock.everything else set()
     return Users(users, frozenset(idle))
+
+
+def push(image: Image, publisher: Publisher, shop: Workshop) -> None:
+    """Publish an image that was built before; what of it is damaged, the next build makes again."""
+    try:
+        publisher.publish(image)
+    except DamagedError as bad:
+        shop.store.drop_damaged(bad.digest)
+        raise
 
 
 def runner_for(store: Store, progress: Progress, *, by_engine: bool) -> Runner:

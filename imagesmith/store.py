@@ -6,28 +6,26 @@ everything that is named by its content (wheels, compressed layers, configs, man
 what they were made from), ``folders/`` (trees made once, such as unpacked layers) and ``locks/``
 (what is being made now, by whoever holds the lock on its file).
 Blobs are never changed once they are there; the time that they bear is that of their last use. What
-is being written lies beside its place under a hidden name with ``.partial-`` in it; what a crash
-leaves of that, the next writer clears away once it is a day old.
+is being written lies beside its place under a hidden name (partial.py); what a crash leaves of it,
+the next build clears away.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import glob
 import hashlib
 import json
 import os
 import shutil
-import tempfile
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import platformdirs
 
 from imagesmith.findings import ImagesmithError, error
+from imagesmith.partial import clear_partial, held_file, held_folder
 from imagesmith.presence import use_file, use_folder
 
 if TYPE_CHECKING:
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
     from io import BufferedWriter
 
 CHUNK = 1 << 20
-PARTIAL = ".partial-"
-_STALE = 24 * 3600.0  # seconds; nothing is written for so long without a sign of life
 
 
 def canonical(data: Any) -> bytes:
@@ -86,15 +82,14 @@ def file_whole(path: Path) -> Iterator[BufferedWriter]:
 @contextmanager
 def _written(folder: Path, prefix: str, place: Callable[[], Path]) -> Iterator[BufferedWriter]:
     """Yield a file in a folder; it is moved to its place, asked for last, when all is on disk."""
-    handle, name = tempfile.mkstemp(dir=folder, prefix=prefix + PARTIAL)
-    beside = Path(name)
+    handle, beside = held_file(folder, prefix)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             os.fchmod(file.fileno(), 0o644)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(place())
+            beside.replace(place())
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
@@ -143,14 +138,10 @@ def _lies_at(path: Path, handle: int) -> bool:
 def folder_whole(path: Path) -> Iterator[Path]:
     """Yield a new folder that takes the place of ``path`` only when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{PARTIAL}"))
-    try:
+    with held_folder(path.parent, f".{path.name}") as beside:
         beside.chmod(0o755)
         yield beside
         _take_place(beside, path)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
     sync_folder(path.parent)
 
 
@@ -161,35 +152,29 @@ def _take_place(new: Path, path: Path) -> None:
     except OSError as taken:
         if taken.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{PARTIAL}"))
-        path.rename(old)
-        try:
-            new.rename(path)
-        except BaseException:
-            old.rename(path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+        with held_folder(path.parent, f".{path.name}") as old:
+            path.rename(old)
+            try:
+                new.rename(path)
+            except BaseException:
+                old.rename(path)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
 
 
-def clear_partial(folder: Path, name: str | None = None) -> None:
-    """Remove what interrupted writers, of one name or of any, left in a folder over a day ago.
+class DamagedError(ImagesmithError):
+    """A blob is not, or no longer, what its digest says; a new build makes it again."""
 
-    What was touched since then stays: somebody may still be writing it.
-    """
-    pattern = "*" if name is None else f".{glob.escape(name)}"
-    for path in folder.glob(f"{pattern}{PARTIAL}*"):
-        with suppress(OSError):  # another process clears up too, or it is another user's
-            if not is_stale(path):
-                continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-
-
-def is_stale(path: Path) -> bool:
-    """Say whether a file, or the list of what is in a folder, has not changed for a day."""
-    return time.time() - path.lstat().st_mtime > _STALE
+    def __init__(self, code: str, name: object, digest: str) -> None:
+        super().__init__(
+            error(
+                code,
+                name,
+                f"{name} is damaged: what was kept of it is not {digest}",
+                "build again: that makes it anew; if it comes back, have the disk looked at",
+            )
+        )
+        self.digest = digest
 
 
 class BlobWriter:
@@ -229,9 +214,26 @@ class Store:
         """Give the place of a blob, there or not; ValueError if the digest is not a sha256."""
         return self.blobs / hex_of(digest)
 
-    def has(self, digest: str) -> bool:
-        """Say whether a blob is there."""
-        return use_file(self.path(digest))
+    def has(self, digest: str, size: int | None = None) -> bool:
+        """Say whether a blob is there, and has its size in bytes if that is given."""
+        path = self.path(digest)
+        return use_file(path) and size in (None, path.stat().st_size)
+
+    def prove(self, digest: str, name: object) -> None:
+        """See that a blob, which holds what has this name, is what its digest says.
+
+        Raises DamagedError (build.damaged) if not; it is dropped then, to be made again.
+        """
+        if self.drop_damaged(digest):
+            raise DamagedError("build.damaged", name, digest)
+
+    def drop_damaged(self, digest: str) -> bool:
+        """Remove a blob that is not what its digest says; say whether it was so, or was gone."""
+        path = self.path(digest)
+        if path.is_file() and sha256_file(path) == digest:
+            return False
+        path.unlink(missing_ok=True)
+        return True
 
     @contextmanager
     def writer(self, expected: str | None = None) -> Iterator[BlobWriter]:
@@ -306,7 +308,7 @@ class Store:
             yield
 
     def sweep(self) -> None:
-        """Remove what interrupted writers left in the store over a day ago."""
+        """Remove what interrupted writers left in the store."""
         kinds = (*self.root.glob("records/*"), *self.root.glob("folders/*"))
         for folder in (self.root, self.blobs, *kinds):
             clear_partial(folder)

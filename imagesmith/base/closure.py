@@ -3,7 +3,6 @@ packages."""
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import layout, oci
 from imagesmith.image.find import damaged
 from imagesmith.image.layer import write_layer
+from imagesmith.partial import scratch
 from imagesmith.presence import use_file
 from imagesmith.progress import Silent
 from imagesmith.registry.pull import pull
@@ -41,9 +41,9 @@ def make(store: Store, python: str, progress: Progress, flavour: Flavour = CLOSU
     from imagesmith.base import tree  # bases are found more often than made
 
     try:
-        with tempfile.TemporaryDirectory(prefix="imagesmith-base-") as folder:
-            packages = debian.fetch(python, flavour.packages, Path(folder))
-            root = Path(folder, "root")
+        with scratch() as folder:
+            packages = debian.fetch(python, flavour.packages, folder)
+            root = folder / "root"
             used = tree.lay_out(packages, flavour, python, root)
             layer = write_layer(store, tree.members(root), f"Debian {debian.SUITES[python]}")
         config = _config(python, used, flavour)
@@ -170,7 +170,8 @@ def _whole(store: Store, name: str, flavour: Flavour) -> oci.Image | None:
         return None
     if image is None or image.config.labels.get(LABEL_RECIPE) != flavour.recipe:
         return None
-    return image if all(store.has(blob.digest) for blob in image.descriptors()) else None
+    whole = all(store.has(blob.digest, blob.size) for blob in image.descriptors())
+    return image if whole else None
 
 
 def _only(folder: Path) -> oci.Image | None:

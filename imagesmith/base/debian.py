@@ -70,9 +70,11 @@ def fetch(python: str, wanted: Iterable[str], folder: Path) -> tuple[Package, ..
         *("mmdebstrap", "--variant=extract", "--architectures=amd64", f"--include={include}"),
         *("--skip=cleanup/apt/cache", "--format=tar", SUITES[python], str(root)),
     ]
+    folder.chmod(0o755)  # apt's own user reads there
     done = subprocess.run(
         command,
-        env={**os.environ, "LC_ALL": "C"},  # its messages are read below
+        # Its messages are read below; what it leaves when it is killed goes with the folder.
+        env={**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)},
         capture_output=True,
         text=True,
         errors="replace",

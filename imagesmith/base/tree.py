@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from imagesmith.base import debian
 from imagesmith.image.bytecode import base_python, compile_sources
 from imagesmith.image.tar import Member, disk_member, folder_member, link_member
+from imagesmith.partial import scratch
 
 if TYPE_CHECKING:
     import tarfile
@@ -116,8 +116,8 @@ def _add_own(root: Path, links: Mapping[str, str]) -> None:
 
 def _compile_library(root: Path, python: str) -> None:
     library = root / f"usr/lib/python{python}"
-    with tempfile.TemporaryDirectory() as folder:
-        sources, compiled = Path(folder, "sources.zip"), Path(folder, "bytecode.zip")
+    with scratch() as folder:
+        sources, compiled = folder / "sources.zip", folder / "bytecode.zip"
         with zipfile.ZipFile(sources, "w") as archive:
             for path in sorted(library.rglob("*.py")):
                 archive.write(path, path.relative_to(library))

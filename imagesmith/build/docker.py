@@ -17,8 +17,6 @@ import tarfile
 from collections import deque
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 from imagesmith.build.builder import nobody
@@ -27,11 +25,14 @@ from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import oci
 from imagesmith.image.compiler import BaseCompiler
 from imagesmith.image.layer import compressed
+from imagesmith.partial import scratch
 from imagesmith.render import render
-from imagesmith.store import CHUNK, PARTIAL
+from imagesmith.store import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from docker import APIClient, DockerClient
 
@@ -78,9 +79,9 @@ class DockerBuilder:
         with connected(self.host) as client:
             try:
                 self.store.sweep()
-                with self._scratch() as name:
-                    built = self._built(client, plan, Path(name, "context"))
-                    return self._taken(client.api, built, plan, Path(name, "image.tar"))
+                with self._scratch() as folder:
+                    built = self._built(client, plan, folder / "context")
+                    return self._taken(client.api, built, plan, folder / "image.tar")
             except APIError as refused:
                 raise _refused(plan.reference, str(refused.explanation)) from refused
             except (RequestException, ConnectionError):  # the engine has gone away
@@ -88,9 +89,9 @@ class DockerBuilder:
             except OSError as bad:
                 raise self.store.failure(bad) from bad
 
-    def _scratch(self) -> TemporaryDirectory[str]:
+    def _scratch(self) -> AbstractContextManager[Path]:
         self.store.root.mkdir(parents=True, exist_ok=True)
-        return TemporaryDirectory(prefix=f".build{PARTIAL}", dir=self.store.root)
+        return scratch(self.store.root)
 
     def _built(self, client: DockerClient, plan: ImagePlan, context: Path) -> str:
         """Give the id of the image that the engine makes of the plan's context."""

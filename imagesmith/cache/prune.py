@@ -7,18 +7,17 @@ does what a container runs from. Whatever goes can be made or fetched again, to 
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.cache.survey import Item, Kind, Named, Survey, survey
 from imagesmith.image import layout
+from imagesmith.partial import held_folder
 from imagesmith.presence import alone
-from imagesmith.store import PARTIAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from imagesmith.store import Store
 
@@ -141,6 +140,6 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     # Out of sight first, and whole: half a tree under its name would be taken for all of it.
-    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{PARTIAL}"))
-    path.rename(beside)
-    shutil.rmtree(beside)
+    with held_folder(path.parent, f".{path.name}") as beside:
+        path.rename(beside / path.name)
+        shutil.rmtree(beside)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagesmith.image import layout, oci
 from imagesmith.image.find import damaged
-from imagesmith.store import PARTIAL
+from imagesmith.partial import PARTIAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

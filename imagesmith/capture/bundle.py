@@ -281,8 +281,15 @@ def _check_texts(described: Mapping[str, Any]) -> None:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    """Give the digest of func.pkl and of each file in modules/, by their path in the folder."""
-    paths = [folder / FUNCTION, *(p for p in (folder / MODULES).rglob("*") if p.is_file())]
+    """Give the digest of func.pkl and of each file in modules/, by their path in the folder.
+
+    Raises ValueError for a link.
+    """
+    inside = [folder / FUNCTION, folder / MODULES, *(folder / MODULES).rglob("*")]
+    for path in inside:
+        if path.is_symlink():  # it could lead anywhere on this machine
+            raise ValueError(f"{path.relative_to(folder)} is a link")
+    paths = [path for path in inside if path.is_file() or path == folder / FUNCTION]
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in sorted(paths)}
 
 

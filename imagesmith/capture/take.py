@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +30,7 @@ from imagesmith.findings import (
     warning,
 )
 from imagesmith.names import check_input_type, check_name, check_strings
+from imagesmith.partial import scratch
 from imagesmith.presence import use_folder
 from imagesmith.runtime import batch
 from imagesmith.store import canonical, key_of, sha256_file
@@ -183,8 +183,8 @@ def _stored(order: _Order, store: Store) -> _Taken | None:
 def _fresh(order: _Order, store: Store, progress: Progress) -> _Taken:
     """Capture anew, and remember it by what it depends on."""
     before = tree(order.target.root)
-    with tempfile.TemporaryDirectory(prefix="imagesmith-") as scratch:
-        captured, findings, seen = _look(order, Path(scratch), progress)
+    with scratch() as folder:
+        captured, findings, seen = _look(order, folder, progress)
         kept = _keep(captured, store)
     state = seen and seen.state(_environ())
     # Else the capture itself, or somebody, changed a file.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import json
 import signal
@@ -33,6 +34,9 @@ class Result:
     text: str
     data: dict[str, Any] = field(default_factory=dict)
     code: ExitCode = ExitCode.DONE
+
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class LogFormat(StrEnum):
@@ -127,6 +131,8 @@ def _outcome(
 
 def told(problem: BaseException, listener: Console) -> ExitCode:
     """Tell why a command has stopped, and give its exit status."""
+    if isinstance(problem, OSError):
+        problem = _of_the_store(problem) or problem
     if isinstance(problem, ImagesmithError):
         listener.fail(problem)
         return problem.exit_code
@@ -137,6 +143,15 @@ def told(problem: BaseException, listener: Console) -> ExitCode:
         "    do:  run it again with --debug and report what it prints\n"
     )
     return ExitCode.FAULT
+
+
+def _of_the_store(problem: OSError) -> ImagesmithError | None:
+    """Tell of a disk that is full or cannot be written, which whatever is kept may meet."""
+    from imagesmith.store import Store
+
+    store = Store.default()
+    is_below = str(problem.filename or "").startswith(str(store.root))
+    return store.failure(problem) if is_below or problem.errno in _UNWRITABLE else None
 
 
 def _print(code: ExitCode, result: Result, listener: Console, as_json: bool) -> None:

@@ -241,12 +241,13 @@ def push_command(
     sign: Sign = None,
 ) -> Result:
     """Push an image into a registry."""
+    from imagesmith import pipeline
     from imagesmith.image.find import find_image
     from imagesmith.publish.destination import registry_at
 
     shop = workshop(console)
     registry = registry_at(reference, sign, shop.store, console)
     found = find_image(image, shop.store)
-    registry.publish(found)
+    pipeline.push(found, registry, shop)
     pushed = str(registry.reference.at(found.manifest.digest))
     return Result(pushed, {"image": found.pinned, "pushed": pushed})

@@ -7,7 +7,6 @@ started with the base's libraries, so neither the host's Python nor its libc tak
 from __future__ import annotations
 
 import subprocess
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image.tar import Deflated, Kind, Member
+from imagesmith.partial import scratch
 from imagesmith.store import key_of
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ def compiled(
     with store.making("bytecode", key):
         if known := _kept(store, key):
             return known
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "bytecode.zip"
+        with scratch() as folder:
+            out = folder / "bytecode.zip"
             compile_sources(interpreter(), sources, prefix, out)
             made = ByteCode.of(store, out)
         store.remember("bytecode", key, {"digest": made.digest, "files": made.files})
@@ -139,7 +139,7 @@ def compiled(
 
 def _kept(store: Store, key: str) -> ByteCode | None:
     fact = store.recall("bytecode", key)
-    if fact is None or not store.has(fact["digest"]):
+    if fact is None or store.drop_damaged(fact["digest"]):
         return None
     return ByteCode(fact["digest"], store.path(fact["digest"]), tuple(map(tuple, fact["files"])))
 

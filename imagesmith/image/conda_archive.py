@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -20,7 +21,7 @@ from packaging.utils import canonicalize_name
 
 from imagesmith.findings import Finding, error, warning
 from imagesmith.image.tar import check_path
-from imagesmith.store import hex_of, key_of, sha256_file
+from imagesmith.store import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     from imagesmith.store import Store
 
 # Part of every key: raise it when an archive is to be looked at again.
-_RECIPE = 2
+_RECIPE = 3
 _READ = {"info/index.json", "info/paths.json", "info/files", "info/link.json"}
 _SHOWN = 3
+_SETUID = stat.S_ISUID | stat.S_ISGID
 _KIND = "conda-archives"
 _ACTIVATION = re.compile(r"etc/conda/activate\.d/[^/]+\Z")
 _DISTRIBUTION = re.compile(r"(?:.*/)?site-packages/([^/]+)-[^/-]+\.(?:dist|egg)-info/")
@@ -44,32 +46,21 @@ def check(
 ) -> tuple[Finding, ...]:
     """Find what is wrong with packages whose archives are in the store; a good one is read once.
 
-    Errors are build.package: damaged, not what the lock says, or with paths that leave the prefix.
+    Errors are build.package: not what the lock says, or with paths that leave the prefix.
     Warnings are build.link-script (a script that will not be run) and build.twice (a distribution
-    that is among the normalised names of ``wheels``, too).
+    that is among the normalised names of ``wheels``, too). Raises DamagedError.
     """
     return tuple(finding for one in packages for finding in _findings(one, store, wheels))
-
-
-def check_digest(package: LockedPackage, archive: Path) -> Iterator[Finding]:
-    """Find an archive that is not the one that was fetched (build.package)."""
-    if sha256_file(archive) != package.digest:
-        yield error(
-            "build.package",
-            package.filename,
-            f"{package.filename} has changed in the store since it was fetched",
-            f"delete blobs/sha256/{hex_of(package.digest)} there; it is then fetched again",
-        )
 
 
 def _findings(package: LockedPackage, store: Store, wheels: Collection[str]) -> Iterator[Finding]:
     key = key_of(_RECIPE, package.digest, package.name, package.version, package.build)
     known = store.recall(_KIND, key)
     if known is None:
-        changed = [*check_digest(package, store.path(package.digest))]
-        known, wrong = ({}, []) if changed else _look(package, store.path(package.digest))
-        if changed or wrong:
-            yield from changed or [_refused(package, wrong)]
+        store.prove(package.digest, package.filename)
+        known, wrong = _look(package, store.path(package.digest))
+        if wrong:
+            yield _refused(package, wrong)
             return
         store.remember(_KIND, key, known)
     yield from (_script(package, script) for script in known["scripts"])
@@ -164,6 +155,8 @@ def _escapes(members: list[TarInfo]) -> Iterator[str]:
     for member in members:
         if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
             yield f"{member.name!r} is neither a file nor a folder nor a link"
+        elif member.isreg() and member.mode & _SETUID:
+            yield f"{member.name!r} is setuid or setgid"
         elif not _is_inside(member.name):
             yield f"{member.name!r} is no path inside the prefix"
         elif member.name.startswith("conda-meta/"):

@@ -25,7 +25,7 @@ def members(layer: PlannedLayer, store: Store, compiler: Compiler) -> Iterator[M
     """Give a layer's members.
 
     Raises ValueError for a wheel or a file that may not go into an image, ImagesmithError
-    (build.package) for conda packages that may not.
+    (build.package) for conda packages that may not, and DamagedError for what the store damaged.
     """
     match layer:
         case PrefixLayer():
@@ -66,6 +66,7 @@ def _wheels(layer: WheelsLayer, store: Store, compiler: Compiler) -> Iterator[Me
     merged: dict[str, Member] = {}
     for wheel in layer.wheels:
         path = store.path(wheel.digest)
+        store.prove(wheel.digest, wheel.filename)
         try:
             bytecode = _compiled(wheel, path, site, compiler)
             # Where two wheels bring one path, the later by name wins, as with one installed after

@@ -59,7 +59,8 @@ def _kept(store: Store, made_from: object, make: Callable[[], Layer], comment: s
 def kept_layer(store: Store, made_from: object, comment: str) -> Layer | None:
     """Give the layer that was made from these inputs before, if the store still has it."""
     known = known_layer(store, made_from, comment)
-    return known if known is not None and store.has(known.blob.digest) else None
+    whole = known is not None and store.has(known.blob.digest, known.blob.size)
+    return known if whole else None
 
 
 def known_layer(store: Store, made_from: object, comment: str) -> Layer | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 from zipfile import ZipFile, ZipInfo
 
+from imagesmith.partial import scratch
 from imagesmith.store import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from imagesmith.image.bytecode import ByteCode
     from imagesmith.image.tar import Member
@@ -25,8 +25,8 @@ class Compiler(Protocol):
 
 def byte_code(sources: Mapping[str, Path], compiler: Compiler) -> Iterator[Member]:
     """Give the byte code of sources by their path in the image."""
-    with TemporaryDirectory() as folder:
-        zipped = Path(folder, "sources.zip")
+    with scratch() as folder:
+        zipped = folder / "sources.zip"
         with ZipFile(zipped, "w") as archive:
             for path, source in sorted(sources.items()):
                 archive.writestr(ZipInfo(path), source.read_bytes())

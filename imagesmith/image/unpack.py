@@ -17,7 +17,7 @@ from imagesmith.findings import Finding, ImagesmithError, error
 from imagesmith.image.gunzip import gunzip
 from imagesmith.image.hashed import Hashed
 from imagesmith.image.tar import check_path
-from imagesmith.store import CHUNK, hex_of, sha256_file
+from imagesmith.store import CHUNK, hex_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,8 +37,8 @@ def unpacked(store: Store, blob: Path, layer: Layer) -> Path:
 
     Owners are whoever unpacks; modes and times are the layer's. Raises ImagesmithError:
     build.layer where blob or tar are not what their digests say, or a member is refused;
-    build.store where the store cannot be written. A damaged blob of the store is dropped, so that
-    the next build makes it again.
+    build.store where the store cannot be written; build.damaged where a blob of the store is
+    damaged, which is dropped then, to be made again.
     """
 
     def make(folder: Path) -> None:
@@ -46,8 +46,8 @@ def unpacked(store: Store, blob: Path, layer: Layer) -> Path:
             with blob.open("rb") as file:
                 _unpack(file, layer, folder)
         except _BAD as bad:
-            if blob == store.path(layer.blob.digest) and sha256_file(blob) != layer.blob.digest:
-                blob.unlink()
+            if blob == store.path(layer.blob.digest):
+                store.prove(layer.blob.digest, _name(layer))
             raise ImagesmithError(_refusal(layer, str(bad))) from bad
 
     try:
@@ -150,10 +150,14 @@ class _Tree:
         return target
 
 
+def _name(layer: Layer) -> str:
+    return layer.comment or layer.blob.digest
+
+
 def _refusal(layer: Layer, why: str) -> Finding:
     return error(
         "build.layer",
-        layer.comment or layer.blob.digest,
+        _name(layer),
         f"the layer cannot be unpacked: {why}",
         "build or pull the image again; an image with such members runs on a Docker engine only",
     )

@@ -36,6 +36,7 @@ ENVIRONMENT = "opt/env"
 _SHEBANG = b"#!python"
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
+_PLAIN = (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)  # 0: the archive says nothing of it
 _LOCAL = struct.Struct("<26x2H")  # the header before each entry: how long name and extra are
 # Members are read in the order of their paths, so wheel after wheel: few need be open at a time.
 _OPEN_AT_A_TIME = 16
@@ -128,6 +129,7 @@ def _installation(
     for entry in archive.infolist():
         if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _READABLE:
             raise ValueError(f"{entry.filename!r} is encrypted, or compressed in an uncommon way")
+        _check_mode(entry)
         if not entry.is_dir() and entry.filename not in (record, record + ".jws"):
             member = _member(wheel, entry, source, site, opened)
             files[member.path] = member
@@ -139,6 +141,15 @@ def _installation(
     yield from compiled
     hashes = _hashes(archive.read(record).decode())
     yield _record([*files.values()], compiled, hashes, f"{site.packages}/{record}", site)
+
+
+def _check_mode(entry: zipfile.ZipInfo) -> None:
+    """Raise ValueError for what is no plain file; a link comes as a file that holds its target."""
+    mode = entry.external_attr >> 16
+    if stat.S_IFMT(mode) not in _PLAIN:
+        raise ValueError(f"{entry.filename!r} is a device or a pipe")
+    if not entry.is_dir() and mode & (stat.S_ISUID | stat.S_ISGID):
+        raise ValueError(f"{entry.filename!r} is setuid or setgid")
 
 
 def _member(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from imagesmith.capture import bundle
@@ -13,11 +11,13 @@ from imagesmith.findings import ImagesmithError
 from imagesmith.image import layout, oci
 from imagesmith.pack import BLOBS, BUNDLE, RUNTIME
 from imagesmith.pack.archive import UNREADABLE, broken, proved
+from imagesmith.partial import scratch
 from imagesmith.resolve import files as lock_files
-from imagesmith.store import PARTIAL, hex_of
+from imagesmith.store import hex_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from imagesmith.capture.bundle import Capture
     from imagesmith.pack.archive import Archive
@@ -53,8 +53,8 @@ def unpacked(file: Path, store: Store) -> Iterator[Packed]:
     with proved(file) as archive, ExitStack() as stack:
         try:
             store.root.mkdir(parents=True, exist_ok=True)
-            scratch = TemporaryDirectory(dir=store.root, prefix=f".pack{PARTIAL}")
-            packed = _taken(archive, Path(stack.enter_context(scratch)), store)
+            folder = stack.enter_context(scratch(store.root))
+            packed = _taken(archive, folder, store)
         except OSError as bad:
             raise store.failure(bad) from bad
         yield packed

@@ -13,11 +13,12 @@ from imagesmith.image import layout
 from imagesmith.image.tar import contents, disk_member, file_member, in_order, tar_pieces
 from imagesmith.pack import BLOBS, BUNDLE, FORMAT, PACK, RUNTIME, SUMS
 from imagesmith.pack.archive import is_pack
+from imagesmith.partial import clear_partial
 from imagesmith.publish.publisher import occupied, writing
 from imagesmith.render.context import CHECK, DOCKERFILE
 from imagesmith.render.dockerfile import load, written
 from imagesmith.resolve import files as lock_files
-from imagesmith.store import clear_partial, file_whole, hex_of, sha256, sha256_file
+from imagesmith.store import file_whole, hex_of, sha256, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from imagesmith.image import layout, oci
 from imagesmith.image.tar import disk_member, file_member, write_tar
+from imagesmith.partial import clear_partial
 from imagesmith.publish.publisher import Publisher, occupied, writing
-from imagesmith.store import canonical, clear_partial, file_whole, hex_of
+from imagesmith.store import canonical, file_whole, hex_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ class ArchivePublisher(Publisher):
         """Write the archive beside the file and put it in its place."""
         self.check()
         index = layout.index([layout.entry(image)])
-        with writing(self.file):
+        with writing(self.file, image):
             if _index(self.file) != index:
                 clear_partial(self.file.parent, self.file.name)
                 with file_whole(self.file) as out:

@@ -68,7 +68,7 @@ class _Delivery:
 
     def publish(self, image: Image) -> str:
         """Send what the engine lacks still, and have all of it loaded."""
-        with writing(image.blobs), loading(self.publisher.host) as client:
+        with writing(image.blobs, image), loading(self.publisher.host) as client:
             engine = client.api
             if not _has(engine, image):
                 self._load(image)

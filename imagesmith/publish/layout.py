@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagesmith.image import layout
+from imagesmith.partial import clear_partial
 from imagesmith.publish.publisher import Publisher, occupied, writing
-from imagesmith.store import Store, clear_partial, folder_whole, locked
+from imagesmith.store import Store, folder_whole, locked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ class LayoutPublisher(Publisher):
         A folder that is new appears whole; one that exists gets its index last.
         """
         self.check()
-        with writing(self.folder):
+        with writing(self.folder, image):
             with locked(self.folder.parent):  # two builds may begin the same folder at once
                 is_new = not layout.is_layout(self.folder)
                 if is_new:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from imagesmith.findings import ImagesmithError, error
+from imagesmith.store import DamagedError, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,25 +111,44 @@ def occupied(path: Path, holds: str) -> ImagesmithError:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Tell why a destination cannot be written, or an image cannot be read, as a finding."""
+def writing(path: Path, image: Image | None = None) -> Iterator[None]:
+    """Tell why a destination cannot be written, or an image cannot be read, as a finding.
+
+    Raises ImagesmithError: publish.failed, publish.damaged; DamagedError if a blob of the image is.
+    """
     try:
         yield
-    except OSError as bad:
-        raise ImagesmithError(
+    except (OSError, ValueError) as bad:
+        if image is not None:
+            _blame(image)
+        raise _refused(path, bad) from bad
+
+
+def _blame(image: Image) -> None:
+    """Raise DamagedError for a blob that is not there, or not what its digest says."""
+    names = {layer.blob: layer.comment for layer in image.layers}
+    for blob in image.descriptors():
+        path = image.blob(blob.digest)
+        if not path.is_file() or sha256_file(path) != blob.digest:
+            name = f"{names.get(blob) or 'what describes it'} of {image.reference}"
+            raise DamagedError("publish.damaged", name, blob.digest)
+
+
+def _refused(path: Path, bad: Exception) -> ImagesmithError:
+    if isinstance(bad, OSError):
+        return ImagesmithError(
             error(
                 "publish.failed",
                 path,
                 f"{path} cannot be written: {bad.strerror or bad}",
                 "free some space or mend the permissions there, then publish again",
             )
-        ) from bad
-    except ValueError as bad:
-        raise ImagesmithError(
-            error(
-                "publish.damaged",
-                path,
-                f"the image cannot be published at {path}: {bad}",
-                "build the image again; if the place itself is damaged, name another one",
-            )
-        ) from bad
+        )
+    return ImagesmithError(
+        error(
+            "publish.damaged",
+            path,
+            f"the image cannot be published at {path}: {bad}",
+            "build the image again; if the place itself is damaged, name another one",
+        )
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from imagesmith.progress import Progress
     from imagesmith.publish.referrers import Referrer
     from imagesmith.publish.sign import Signer
-    from imagesmith.registry.client import Repository, Upload
+    from imagesmith.registry.client import Repository
     from imagesmith.registry.reference import Reference
+    from imagesmith.registry.upload import Upload
     from imagesmith.store import Store
 
 
@@ -38,17 +39,20 @@ class RegistryPublisher(Publisher):
     store: Store
     progress: Progress
     signer: Signer | None = None
+    # What the tag was found to name, for the ``publish`` that follows: one question does for both.
+    _named: list[str | None] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def check(self) -> None:
-        """Ask the registry whether it is there and knows the user.
+        """Ask the registry whether it is there and knows the user, once before each ``publish``.
 
         Raises ImagesmithError: usage.reference, usage.login, usage.proxy, reach.registry,
         publish.denied, publish.refused.
         """
         if self.reference.digest:
             raise _digest_named(self.reference)
-        with self._opened(()) as repository:
-            repository.persist(lambda: repository.digest_of(self.reference.wanted))
+        if not self._named:
+            with self._opened(()) as repository:
+                self._named.append(_ask(repository, self.reference))
 
     def publish(self, image: Image) -> str:
         """Push the blobs, the manifest by its digest, what refers to it, and only then the tag.
@@ -60,9 +64,8 @@ class RegistryPublisher(Publisher):
             raise _digest_named(self.reference)
         siblings = {blob: self._sibling(blob) for blob in image.descriptors()[:-1]}
         known = sorted({name for name in siblings.values() if name})
-        tag = self.reference.wanted
-        with writing(image.blobs), self._opened(known) as repository:
-            there = repository.persist(lambda: repository.digest_of(tag))
+        with writing(image.blobs, image), self._opened(known) as repository:
+            there = self._named.pop() if self._named else _ask(repository, self.reference)
             if there != image.manifest.digest:
                 self._push(repository, image, siblings)
         self._remember(siblings)
@@ -109,7 +112,7 @@ class RegistryPublisher(Publisher):
         siblings: Mapping[Descriptor, str | None],
     ) -> None:
         """Push several blobs at a time; the first that cannot be pushed stops all."""
-        from imagesmith.registry.client import Upload
+        from imagesmith.registry.upload import Upload
 
         total = sum(blob.size for blob in paths)
         with self.progress.count("publish", f"{len(paths)} blobs", total) as advance:
@@ -118,7 +121,8 @@ class RegistryPublisher(Publisher):
                 for blob, path in paths.items()
             ]
             repository.side_by_side(
-                partial(repository.persist, upload.attempt) for upload in uploads
+                partial(repository.persist, upload.attempt, upload.has_reached)
+                for upload in uploads
             )
         self.progress.say("publish", _told(uploads))
 
@@ -147,6 +151,10 @@ class RegistryPublisher(Publisher):
 
     def _key(self, blob: Descriptor) -> str:
         return key_of(self.reference.host, blob.digest)
+
+
+def _ask(repository: Repository, reference: Reference) -> str | None:
+    return repository.persist(lambda: repository.digest_of(reference.wanted))
 
 
 def _put_manifest(repository: Repository, name: str, manifest: bytes) -> None:

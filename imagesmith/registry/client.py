@@ -6,7 +6,6 @@ where the registry says that it stands, a download where the file ends.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import socket
 import ssl
@@ -32,11 +31,10 @@ from imagesmith.registry.problems import (
     UnreachableError,
 )
 from imagesmith.registry.reference import is_loopback
-from imagesmith.store import CHUNK, hex_of, sha256
+from imagesmith.store import CHUNK, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from imagesmith.image.oci import Descriptor
     from imagesmith.registry.reference import Reference
@@ -50,6 +48,7 @@ INDEXES = (oci.INDEX, "application/vnd.docker.distribution.manifest.list.v2+json
 _ACCEPTED = ", ".join((oci.MANIFEST, DOCKER_MANIFEST, *INDEXES))
 _PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds before each further try
 _LONGEST_PAUSE = 60.0
+_PROGRESS = 1 << 20  # bytes
 _CONNECT = 5.0
 _SILENCE = 60.0  # seconds; a registry may copy a blob before it answers
 _LONGEST_ANSWER = 16 << 20  # bytes, of a manifest too
@@ -93,22 +92,26 @@ class Repository:
         self._base = f"{self._origin}/v2/{reference.repository}"
         self.stopping = threading.Event()
 
-    def persist(self, step: Callable[[], T]) -> T:
+    def persist(self, step: Callable[[], T], reached: Callable[[], int] = int) -> T:
         """Do a step, and again after a while where that may help.
 
-        Raises RegistryError, and StoppedError once ``stopping`` is set.
+        ``reached`` gives the bytes that are through: where there are many more of them than at the
+        last failure, patience begins anew. Raises RegistryError, and StoppedError once
+        ``stopping`` is set.
         """
-        for pause in (*_PAUSES, None):
-            if self.stopping.is_set():
-                raise StoppedError
+        pauses, before = iter(_PAUSES), reached()
+        while not self.stopping.is_set():
             try:
                 return step()
             except RegistryError as bad:
+                if reached() >= before + _PROGRESS:
+                    pauses, before = iter(_PAUSES), reached()
+                pause = next(pauses, None)
                 if pause is None or not bad.passing:
                     raise
                 wait = min(max(pause, bad.pause), _LONGEST_PAUSE)
             self.stopping.wait(wait)
-        raise AssertionError("the last try has returned")
+        raise StoppedError
 
     def side_by_side(self, steps: Iterable[Callable[[], None]]) -> None:
         """Do several steps at a time; the first that raises stops all, and is raised."""
@@ -199,6 +202,36 @@ class Repository:
             raise RefusedError(answer.status, "and sends the blob to a place without TLS")
         return named.geturl()
 
+    def standing(self, location: str) -> tuple[str, int] | None:
+        """Ask where an upload goes on, and how many bytes of it are there; None if it is lost."""
+        try:
+            answer = self.send("GET", location)
+        except DeniedError:
+            return None
+        reached = re.fullmatch(r"(?:bytes=)?0-(\d+)", answer.headers.get("Range", ""))
+        if answer.status != 204 or reached is None or reached[1] == "0":
+            return None
+        return self.location(answer), int(reached[1]) + 1
+
+    def append(
+        self, location: str, part: range, body: Callable[[], Iterator[bytes]], *, is_all: bool
+    ) -> str:
+        """Send a part of a blob, and give where the upload goes on."""
+        headers = {"Content-Type": "application/octet-stream"}
+        if not is_all:  # some registries take no whole blob as a range
+            headers["Content-Range"] = f"{part.start}-{part.stop - 1}"
+        answer = self.send("PATCH", location, headers=headers, body=body, size=len(part))
+        _expect(answer, 202)
+        return self.location(answer)
+
+    def commit(self, location: str, digest: str) -> None:
+        """End an upload; OtherDigestError if something else is there then."""
+        mark = "&" if "?" in location else "?"
+        url = f"{location}{mark}digest={quote(digest)}"
+        answer = self.send("PUT", url, headers={"Content-Length": "0"})
+        _expect(answer, 201)
+        _same_digest(answer, digest)
+
     def fetch(self, blob: Descriptor, store: Store, advance: Callable[[int], None]) -> None:
         """Bring a blob into the store; a further try goes on where the last one was cut."""
         with store.writer() as file:
@@ -210,7 +243,7 @@ class Repository:
                     if file.size > blob.size:
                         raise OtherDigestError(blob.digest, f"more than {blob.size} bytes")
 
-            self.persist(step)
+            self.persist(step, lambda: file.size)
             if file.digest != blob.digest:
                 raise OtherDigestError(blob.digest, file.digest)
 
@@ -285,131 +318,6 @@ class Repository:
             asked = response.headers.get_list("WWW-Authenticate")
             self._access.answer(asked, used, self._http.request)
         return response
-
-
-class Upload:
-    """One blob on its way; ``attempt`` may be called again after whatever it raised."""
-
-    def __init__(
-        self,
-        repository: Repository,
-        blob: Descriptor,
-        path: Path,
-        sibling: str | None,
-        advance: Callable[[int], None],
-    ) -> None:
-        self._repository = repository
-        self._blob = blob
-        self._path = path
-        self._sibling = sibling
-        self._advance = advance
-        self._told = 0
-        self._location: str | None = None
-        self.sent = 0  # bytes, in all attempts
-        self.mounted = False
-
-    def attempt(self) -> None:
-        """Bring the blob there unless it is; raises RegistryError, ValueError if it is damaged."""
-        if self._repository.has(self._blob.digest):
-            self._tell(self._blob.size)
-            return
-        offset = self._resumed()
-        resumed = offset is not None
-        if not resumed:
-            self._location = self._started()
-        if self._location is None:
-            self._tell(self._blob.size)
-            self.mounted = True
-            return
-        try:
-            self._patch(offset or 0)
-            self._commit()
-        except RefusedError as bad:
-            if not bad.passing:
-                self._location = None
-                bad.passing = resumed  # it would not have it in two parts: so from the start
-            raise
-
-    def _started(self) -> str | None:
-        sibling, self._sibling = self._sibling, None  # it is tried once
-        if sibling:
-            try:
-                return self._repository.start(self._blob.digest, sibling)
-            except (DeniedError, RefusedError) as bad:
-                if bad.passing:
-                    raise
-        return self._repository.start(None, None)
-
-    def _resumed(self) -> int | None:
-        """Ask how many bytes of an earlier attempt are there; None if it is to begin anew."""
-        if self._location is None:
-            return None
-        try:
-            answer = self._repository.send("GET", self._location)
-        except DeniedError:
-            return None
-        reached = re.fullmatch(r"(?:bytes=)?0-(\d+)", answer.headers.get("Range", ""))
-        if answer.status != 204 or reached is None or reached[1] == "0":
-            return None
-        self._location = self._repository.location(answer)
-        offset = int(reached[1]) + 1
-        return offset if offset <= self._blob.size else None
-
-    def _patch(self, offset: int) -> None:
-        rest = self._blob.size - offset
-        if rest == 0:
-            return
-        assert self._location
-        headers = {"Content-Type": "application/octet-stream"}
-        if offset:  # not before: some registries take no whole blob as a range
-            headers["Content-Range"] = f"{offset}-{self._blob.size - 1}"
-        answer = self._repository.send(
-            "PATCH", self._location, headers=headers, body=lambda: self._body(offset), size=rest
-        )
-        _expect(answer, 202)
-        self._location = self._repository.location(answer)
-
-    def _body(self, offset: int) -> Iterator[bytes]:
-        """Give the blob from an offset on; ValueError at its end if the file is another one."""
-        self._tell(offset)
-        for place, piece in _proved(self._path, self._blob):
-            if self._repository.stopping.is_set():
-                raise StoppedError
-            if rest := piece[max(0, offset - place) :]:
-                yield rest
-                self.sent += len(rest)
-                self._tell(place + len(piece))
-
-    def _commit(self) -> None:
-        assert self._location
-        mark = "&" if "?" in self._location else "?"
-        answer = self._repository.send(
-            "PUT",
-            f"{self._location}{mark}digest={quote(self._blob.digest)}",
-            headers={"Content-Length": "0"},
-        )
-        _expect(answer, 201)
-        _same_digest(answer, self._blob.digest)
-
-    def _tell(self, position: int) -> None:
-        self._advance(position - self._told)
-        self._told = position
-
-
-def _proved(path: Path, blob: Descriptor) -> Iterator[tuple[int, bytes]]:
-    """Give a file's pieces with their places, the last one only if the file is the blob."""
-    proof = hashlib.sha256()
-    place = 0
-    with path.open("rb") as file:
-        while piece := file.read(CHUNK):
-            proof.update(piece)
-            is_last = place + len(piece) >= blob.size
-            if is_last and (proof.hexdigest() != hex_of(blob.digest) or file.read(1)):
-                break
-            yield place, piece
-            place += len(piece)
-    if place != blob.size:
-        raise ValueError(f"the blob {blob.digest} is damaged")
 
 
 def _scheme(address: str) -> str:

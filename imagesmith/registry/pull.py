@@ -67,7 +67,8 @@ def _kept(reference: Reference, store: Store) -> oci.Image | None:
         image = oci.load(store.blobs, manifest, reference.name)
     except (ValueError, FileNotFoundError):
         return None
-    return image if all(store.has(blob.digest) for blob in image.descriptors()) else None
+    whole = all(store.has(blob.digest, blob.size) for blob in image.descriptors())
+    return image if whole else None
 
 
 def _manifest(repository: Repository, reference: Reference, store: Store) -> oci.Descriptor:
@@ -118,7 +119,7 @@ def _fetch_blobs(repository: Repository, manifest: bytes, store: Store, progress
         blobs = [oci.Descriptor.from_dict(one) for one in (named["config"], *named["layers"])]
     except (KeyError, TypeError):
         raise ValueError("its manifest is not an image's") from None
-    lacking = [blob for blob in dict.fromkeys(blobs) if not store.has(blob.digest)]
+    lacking = [blob for blob in dict.fromkeys(blobs) if not store.has(blob.digest, blob.size)]
     total = sum(blob.size for blob in lacking)
     with progress.count("pull", f"{len(lacking)} blobs", total) as advance:
         repository.side_by_side(partial(repository.fetch, blob, store, advance) for blob in lacking)

@@ -21,12 +21,12 @@ from imagesmith.image.layer import known_layer
 from imagesmith.image.oci import Layer
 from imagesmith.image.plan import key
 from imagesmith.image.tar import write_tar
+from imagesmith.partial import clear_partial
 from imagesmith.publish.publisher import occupied, writing
 from imagesmith.render import dockerfile as dockerfiles
 from imagesmith.resolve import files as lock_files
 from imagesmith.store import (
     CHUNK,
-    clear_partial,
     folder_whole,
     hex_of,
     sha256_file,
@@ -112,7 +112,7 @@ def _write_layer(
     """Write one tar and give its digest, which is the layer's diff id."""
     path = folder / piece.file
     if isinstance(piece.layer, Layer):
-        _unzip(piece.layer, plan, path)
+        _unzip(piece.layer, plan, store, path)
         return piece.layer.diff_id
     try:
         with path.open("wb") as out:
@@ -122,7 +122,7 @@ def _write_layer(
         raise ImagesmithError(refused(piece.layer, bad)) from bad
 
 
-def _unzip(layer: Layer, plan: ImagePlan, path: Path) -> None:
+def _unzip(layer: Layer, plan: ImagePlan, store: Store, path: Path) -> None:
     """Write the tar of one of the base's layers."""
     blob = plan.base.blob(layer.blob.digest)
     try:
@@ -132,6 +132,8 @@ def _unzip(layer: Layer, plan: ImagePlan, path: Path) -> None:
         if found != layer.diff_id:
             raise ValueError(f"its layer is {found}, not {layer.diff_id}")
     except (ValueError, FileNotFoundError) as bad:
+        if blob == store.path(layer.blob.digest):
+            store.prove(layer.blob.digest, plan.base.reference)
         raise damaged(plan.base.reference, bad) from bad
 
 

@@ -10,13 +10,12 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.findings import Finding, ImagesmithError, error
+from imagesmith.partial import scratch
 from imagesmith.resolve.uv import UvSolver, with_built
 from imagesmith.urls import redacted
 
@@ -60,8 +59,7 @@ class _RefusedError(Exception):
 
 def _compile(question: Question) -> tuple[str, ...]:
     """Give the versions that pip-compile chooses, as sorted requirements."""
-    with tempfile.TemporaryDirectory(prefix="imagesmith-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         (folder / _INPUT).write_text(_lines(question.requirements))
         (folder / _CONSTRAINTS).write_text(_lines((*question.constraints, *question.provided)))
         # What is in the output already is preferred. It is a file of ours: as root, pip-compile

@@ -11,18 +11,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import zipfile
 from dataclasses import replace
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesmith.findings import ImagesmithError
+from imagesmith.partial import scratch
 from imagesmith.resolve.uv_errors import explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from imagesmith.resolve.indexes import Indexes
     from imagesmith.resolve.platform import Target
@@ -67,8 +67,7 @@ class UvSolver:
 
     def solve(self, question: Question) -> bytes:
         """Give the answer as uv's pylock.toml; see ``Solver``."""
-        with tempfile.TemporaryDirectory(prefix="imagesmith-") as name:
-            folder = Path(name)
+        with scratch() as folder:
             (folder / _INPUT).write_text(_lines(question.requirements))
             if question.preferences:  # uv prefers the versions of an output that is already there
                 (folder / _OUTPUT).write_text(_preferred(question.preferences))

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 from imagesmith.findings import Finding, ImagesmithError, error
 from imagesmith.image.unpack import unpacked
+from imagesmith.partial import clear_partial, is_stale
 from imagesmith.presence import in_use
 from imagesmith.run.runner import Completed, Network
-from imagesmith.store import canonical, clear_partial, folder_whole, is_stale, write_whole
+from imagesmith.store import canonical, folder_whole, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -216,7 +217,7 @@ class RootfsRunner:
         """Remove what is left of containers that nobody will stop any more; ``start`` does so.
 
         That is: one without a network runs no longer than its starter, who alone has a use for it;
-        one that has ended keeps its log for a day; what an interrupted start left goes after a day.
+        one that has ended keeps its log for a day.
         """
         clear_partial(self._folder)
         for spec in self._folder.glob("*/spec.json"):

@@ -10,13 +10,13 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from imagesmith.findings import Finding, ImagesmithError, error
+from imagesmith.partial import scratch
 from imagesmith.store import key_of
 from imagesmith.urls import bare, redacted
 from imagesmith.wheels.source import Source, of_folder
@@ -129,8 +129,8 @@ def _taken(place: _Place, revision: str, store: Store) -> dict[str, str]:
     """Clone, check out and keep; give the archive's digest, the commit and the version."""
     if shutil.which("git") is None:
         raise ImagesmithError(_no_git(place.public))
-    with tempfile.TemporaryDirectory(prefix="imagesmith-") as folder:
-        git = _Git(Path(folder, "clone"), place)
+    with scratch() as folder:
+        git = _Git(folder / "clone", place)
         git.clone()
         commit = git.find(revision)
         git.check_out(commit)

@@ -17,7 +17,7 @@ from imagesmith.image import oci
 from imagesmith.image import plan as plans
 from imagesmith.image.unpack import unpacked
 from imagesmith.progress import Silent
-from imagesmith.store import Store
+from imagesmith.store import DamagedError, Store, sha256_file
 
 pytestmark = pytest.mark.apt  # the base is made from Debian's packages
 
@@ -187,13 +187,29 @@ def test_a_full_disk_says_so_and_leaves_nothing(shop, base, tmp_path, monkeypatc
     assert not left_over(shop)
 
 
-def test_what_a_killed_build_left_is_cleared_after_a_day(shop, base, tmp_path):
-    old, young = shop.blobs / ".partial-old", shop.blobs / ".partial-young"
-    for path in (old, young):
-        path.write_bytes(b"half a layer")
-    os.utime(old, (0, 0))
+@pytest.mark.parametrize("spoil", [damaged, no_zip])
+def test_what_the_store_has_damaged_is_named_and_dropped(shop, base, wheels, tmp_path, spoil):
+    spoil(shop.path(wheels["leaf"].digest))
+    with pytest.raises(DamagedError, match=r"leaf-1\.0-py3-none-any\.whl") as refused:
+        build(shop, make_plan(shop, base, wheels.values(), tmp_path))
+    assert refused.value.digest == wheels["leaf"].digest
+    assert not shop.has(wheels["leaf"].digest)  # so that it is fetched again
+    assert not left_over(shop)
+
+
+def test_a_layer_that_was_cut_short_is_made_again(shop, base, wheels, tmp_path):
+    plan = make_plan(shop, base, wheels.values(), tmp_path)
+    image = build(shop, plan)
+    blob = image.blob(image.layers[-1].blob.digest)
+    blob.write_bytes(blob.read_bytes()[:-1])
+    assert build(shop, plan).manifest == image.manifest
+    assert sha256_file(blob) == image.layers[-1].blob.digest
+
+
+def test_what_a_killed_build_left_is_cleared(shop, base, tmp_path):
+    (shop.blobs / ".partial-x").write_bytes(b"half a layer")
     build(shop, make_plan(shop, base, [], tmp_path))
-    assert left_over(shop) == [young]
+    assert not left_over(shop)
 
 
 def _build_beside(begin, folder, plan, results):

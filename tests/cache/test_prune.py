@@ -12,7 +12,8 @@ from imagesmith.findings import ImagesmithError
 from imagesmith.image import layout, oci
 from imagesmith.image.layer import layer_of
 from imagesmith.image.tar import file_member
-from imagesmith.store import PARTIAL, Store, hex_of
+from imagesmith.partial import PARTIAL
+from imagesmith.store import Store, hex_of
 
 DAY = 24 * 3600
 NOW = time.time()

@@ -70,6 +70,21 @@ def test_a_bundle_that_was_changed_is_refused(captured, tmp_path, name):
     assert name in finding.message
 
 
+@pytest.mark.parametrize(
+    "name", ["func.pkl", "modules/surveys/words.txt", "modules/new", "modules"]
+)
+@pytest.mark.parametrize("target", ["/etc", "/etc/passwd"])
+def test_a_bundle_with_a_link_is_refused_and_not_followed(captured, tmp_path, name, target):
+    bundle.write(captured, tmp_path / "bundle")
+    place = tmp_path / "bundle" / name
+    if place.exists():
+        place.rename(tmp_path / "away")
+    place.symlink_to(target)
+    finding = refused(bundle.read, tmp_path / "bundle")
+    assert finding.code == "capture.not-a-bundle"
+    assert f"{name} is a link" in finding.message
+
+
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"format": 99}'])
 def test_any_other_folder_is_not_a_bundle(tmp_path, text):
     if text is not None:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import tarfile
 import zipfile
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from imagesmith.image.bytecode import ByteCode
 from imagesmith.image.conda import conda_members, installed
 from imagesmith.image.conda_archive import check
 from imagesmith.image.tar import Kind, contents, write_tar
-from imagesmith.store import Store
+from imagesmith.store import DamagedError, Store
 
 PLACEHOLDER = "/opt/placeholder" + "_" * 200
 SITE = "opt/env/lib/python3.11/site-packages"
@@ -191,6 +192,10 @@ ESCAPES = {
     "link-by-a-link": {"a/b/c": Content(link="../.."), "x": Content(link="a/b/c/../y")},
     "behind-a-link": {"share": Content(link="lib"), "share/x": Content(b"")},
     "control": {"share/x\ny": Content(b"")},
+    "device": {"share/x": Content(kind=tarfile.CHRTYPE)},
+    "pipe": {"share/x": Content(kind=tarfile.FIFOTYPE)},
+    "setuid": {"share/x": Content(mode=0o4755)},
+    "setgid": {"share/x": Content(mode=0o2755)},
     "record": {"conda-meta/other-1.0-0.json": Content(b"{}")},
 }
 
@@ -203,7 +208,7 @@ def test_a_member_that_leaves_the_prefix_is_refused(shop, add, files, suffix):
     (finding,) = refused(shop, add(package, suffix))
     assert finding.code == "build.package"
     assert "evil-1.0-0" in finding.subject
-    assert re.search("prefix|behind a link|records", finding.message)
+    assert re.search("prefix|behind a link|records|neither a file|setuid", finding.message)
 
 
 @pytest.mark.parametrize("path", ["../x", "/x", "share/../../x", "share//x"])
@@ -278,15 +283,15 @@ def test_an_archive_that_was_locked_damaged_is_named(shop, add, suffix, part):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_archive_that_has_changed_in_the_store_is_named_until_it_is_mended(shop, add, when):
+def test_an_archive_that_has_changed_in_the_store_is_named_and_dropped(shop, add, when):
     package = add(TOOL)
     data = shop.path(package.digest).read_bytes()
     if when == "after":
         assert check([package], shop) == ()
     shop.path(package.digest).write_bytes(b"other")
-    (finding,) = refused(shop, package)
-    assert "changed in the store" in finding.message
-    assert package.digest.removeprefix("sha256:") in finding.remedy
+    with pytest.raises(DamagedError, match=package.filename):
+        installed([package], "3.11", shop)
+    assert not shop.has(package.digest)  # so that it is fetched again
     shop.add(data)
     assert installed([package], "3.11", shop)
 

@@ -194,6 +194,26 @@ def test_a_link_in_a_wheel_is_a_file_that_holds_its_target_as_with_pip(tmp_path,
     assert installed(wheel, bytecode)[f"{SITE}/demo/passwd"][1] == b"/etc/passwd"
 
 
+@pytest.mark.parametrize(
+    ("mode", "word"),
+    [
+        (stat.S_IFCHR | 0o644, "device"),
+        (stat.S_IFBLK | 0o644, "device"),
+        (stat.S_IFIFO | 0o644, "pipe"),
+        (stat.S_IFREG | 0o4755, "setuid"),
+        (stat.S_IFREG | 0o2755, "setgid"),
+    ],
+)
+def test_a_device_and_a_setuid_file_are_refused_by_name(tmp_path, bytecode, mode, word):
+    wheel = make_wheel(tmp_path, {})
+    with zipfile.ZipFile(wheel, "a") as archive:
+        member = zipfile.ZipInfo("demo/evil")
+        member.external_attr = mode << 16
+        archive.writestr(member, b"")
+    with pytest.raises(ValueError, match=f"demo/evil.*{word}"):
+        installed(wheel, bytecode)
+
+
 def test_of_two_members_of_one_name_the_last_counts(tmp_path, bytecode):
     wheel = make_wheel(tmp_path, {"demo/a.py": b"first"})
     with (

@@ -7,9 +7,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from engines import own_engine
 from pushed_images import make_model, with_model
 
 from imagesmith.findings import ExitCode, ImagesmithError
+from imagesmith.image import oci
+from imagesmith.image.layer import write_layer
+from imagesmith.image.tar import file_member
 from imagesmith.progress import Silent
 from imagesmith.publish import stages
 from imagesmith.publish.archive import ArchivePublisher
@@ -251,3 +255,33 @@ def test_an_engine_that_fails_while_it_loads_is_a_finding(model, store, load, co
     (found,) = stopped.value.findings
     assert found.code == code
     assert word in found.remedy
+
+
+@pytest.mark.engine
+def test_an_engine_that_is_killed_while_it_loads_is_a_finding(model, store):
+    with (
+        own_engine() as doomed,
+        pytest.raises(ImagesmithError) as stopped,
+        EnginePublisher(store, Silent(), doomed.host).delivery() as delivery,
+    ):
+        delivery.layer(model.layers[0])  # from here on the engine waits for the rest
+        doomed.kill()
+        delivery.publish(model)
+    (found,) = stopped.value.findings
+    assert found.code == "reach.engine"
+    assert stopped.value.exit_code is ExitCode.UNREACHABLE
+
+
+@pytest.mark.engine
+def test_an_engine_whose_disk_is_full_is_a_finding_and_has_no_half_image(model, store):
+    zeros = write_layer(store, [file_member("opt/zeros", bytes(64 << 20))], "zeros")
+    image = oci.assemble(
+        store, "big:1", (*model.layers, zeros), model.config, "1970-01-01T00:00:00Z"
+    )
+    with own_engine(size="32m") as small:
+        with pytest.raises(ImagesmithError) as stopped:
+            EnginePublisher(store, Silent(), small.host).publish(image)
+        assert small.run("images", "--all", "--quiet").stdout == ""
+    (found,) = stopped.value.findings
+    assert found.code == "publish.engine"
+    assert "free some space" in found.remedy

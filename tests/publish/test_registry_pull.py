@@ -91,6 +91,14 @@ def test_a_download_that_was_cut_goes_on_where_it_ended(pushed, proxy, name, emp
     assert proxy.sent == sizes
 
 
+def test_as_long_as_it_goes_on_a_line_may_break_any_number_of_times(
+    pushed, proxy, name, empty, monkeypatch
+):
+    monkeypatch.setattr(client, "_PROGRESS", 1 << 18)
+    proxy.faults["GET blobs"] = [f"cut:{1 << 18}"]
+    assert pull(parse(f"{proxy.address}/{name}:1"), empty, Silent()).manifest == pushed.manifest
+
+
 @pytest.mark.parametrize("fault", ["500", "429", "cut:0"])
 @pytest.mark.parametrize("request_kind", ["GET manifests", "GET blobs"])
 def test_what_passes_is_waited_for(pushed, proxy, name, empty, fault, request_kind):

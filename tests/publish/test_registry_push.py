@@ -1,19 +1,24 @@
 """A push sends what the registry lacks, survives what passes, and never leaves half an image."""
 
 import json
+import random
 import subprocess
 import time
 import uuid
 
 import httpx
 import pytest
+from engines import docker_registry
 from faulty_proxy import faulty_proxy
 from pushed_images import ENVIRONMENT, make_model, with_model
 
 from imagesmith.findings import ExitCode, ImagesmithError
+from imagesmith.image import oci
+from imagesmith.image.layer import write_layer
+from imagesmith.image.tar import file_member
 from imagesmith.progress import Silent
 from imagesmith.publish.registry import RegistryPublisher
-from imagesmith.registry import client
+from imagesmith.registry import client, upload
 from imagesmith.registry.pull import pull
 from imagesmith.registry.reference import parse
 from imagesmith.store import Store
@@ -85,6 +90,24 @@ def test_an_unchanged_image_costs_one_head(model, store, proxy, name):
     assert proxy.requests == ["HEAD manifests"]
 
 
+def test_asking_first_whether_it_can_be_pushed_costs_no_second_head(model, store, proxy, name):
+    push(model, store, proxy.address, name)
+    proxy.requests.clear()
+    publisher = RegistryPublisher(parse(f"{proxy.address}/{name}:1"), store, Silent())
+    publisher.check()
+    publisher.check()
+    publisher.publish(model)
+    assert proxy.requests == ["HEAD manifests"]
+
+
+def test_what_was_asked_first_counts_for_one_push_alone(model, store, registry, name):
+    publisher = RegistryPublisher(parse(f"{registry.address}/{name}:1"), store, Silent())
+    for image in (model, with_model(store, model, b"newer"), model):
+        publisher.check()
+        publisher.publish(image)
+        assert tagged(registry, name) == image.manifest.digest
+
+
 def test_a_second_model_sends_its_model_layer_and_config_alone(model, store, proxy, name):
     push(model, store, proxy.address, name)
     other = with_model(store, model, b"another model")
@@ -142,6 +165,70 @@ def test_an_upload_goes_on_where_the_registry_says_that_it_stands(
     sizes = sum(blob.size for blob in model.descriptors())
     assert proxy.received == sizes + model.manifest.size  # no byte of a blob twice
     assert tagged(registry, name) == model.manifest.digest
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(upload, "_PART", 1 << 20)
+
+
+def test_a_big_blob_goes_in_parts(model, store, registry, proxy, name, small_parts):
+    push(model, store, proxy.address, name)
+    parts = -(-model.layers[1].blob.size // (1 << 20))
+    assert proxy.requests.count("PATCH uploads") == parts + len(model.layers) - 1 + 1  # the config
+    assert tagged(registry, name) == model.manifest.digest
+
+
+def test_of_a_cut_upload_the_last_part_alone_goes_again(store, registry, proxy, name, small_parts):
+    heavy = random.Random(name).randbytes(5 << 20)
+    layer = write_layer(store, [file_member("heavy", heavy)], "heavy")
+    image = oci.assemble(store, "one:1", (layer,), oci.ImageConfig(), "1970-01-01T00:00:00Z")
+    proxy.faults["PATCH uploads"] = ["", "", "", f"lose:{1 << 19}", ""]
+    push(image, store, proxy.address, name)
+    sizes = sum(blob.size for blob in image.descriptors())
+    assert proxy.received <= sizes + image.manifest.size + (1 << 19)
+    assert tagged(registry, name) == image.manifest.digest
+
+
+def test_as_long_as_it_goes_on_a_line_may_break_any_number_of_times(
+    store, registry, proxy, name, small_parts
+):
+    heavy = random.Random(name).randbytes(8 << 20)
+    layer = write_layer(store, [file_member("heavy", heavy)], "heavy")
+    image = oci.assemble(store, "one:1", (layer,), oci.ImageConfig(), "1970-01-01T00:00:00Z")
+    broken = ["", "lose:9"] * 20
+    proxy.faults["PATCH uploads"] = [*broken, ""]
+    push(image, store, proxy.address, name)
+    assert tagged(registry, name) == image.manifest.digest
+
+
+def test_a_registry_that_takes_no_parts_gets_the_whole(
+    model, store, registry, proxy, name, small_parts
+):
+    proxy.refused["PATCH uploads"] = "Content-Range"
+    push(model, store, proxy.address, name)
+    assert tagged(registry, name) == model.manifest.digest
+
+
+def test_a_registry_grows_by_the_models_alone(store, name, tmp_path):
+    environment = make_model(store, "demo:1")
+    models = [with_model(store, environment, f"model {n}".encode()) for n in range(20)]
+    with docker_registry(tmp_path / "own") as own:
+        push(models[0], store, own.address, name)
+        before = kept(tmp_path / "own")
+        for number, model in enumerate(models[1:]):
+            push(model, store, own.address, name, f"v{number}")
+        grown = kept(tmp_path / "own") - before
+    own_bytes = [
+        model.layers[-1].blob.size + model.config_blob.size + model.manifest.size
+        for model in models[1:]
+    ]
+    assert grown == sum(own_bytes)
+
+
+def kept(folder):
+    """Give the bytes of all blobs in a registry's storage."""
+    return sum(path.stat().st_size for path in folder.glob("data/**/blobs/**/data"))
 
 
 def test_retry_after_is_heeded(model, store, registry, proxy, name):

@@ -150,7 +150,7 @@ def test_a_damaged_wheel_is_named_and_nothing_is_written(into, shop, wheels, tmp
     shop.path(wheels[0].digest).write_bytes(b"no zip")
     with pytest.raises(ImagesmithError, match="anvil") as found:
         into(tmp_path / "context")
-    assert found.value.findings[0].code == "build.wheel"
+    assert found.value.findings[0].code == "build.damaged"
     assert not [path for path in tmp_path.iterdir() if "context" in path.name]
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.store import PARTIAL, Store, folder_whole, hex_of, locked, write_whole
+from imagesmith.partial import PARTIAL
+from imagesmith.store import Store, folder_whole, hex_of, locked, write_whole
 
 
 @pytest.fixture

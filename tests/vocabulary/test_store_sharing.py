@@ -1,12 +1,17 @@
 """Several builds share one store, and what a killed one leaves is cleared away by itself."""
 
+import errno
+import fcntl
 import os
+import subprocess
+import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 
-from imagesmith import store as stores
-from imagesmith.store import Store, clear_partial, file_whole, folder_whole
+from imagesmith.partial import clear_partial
+from imagesmith.store import Store, file_whole, folder_whole
 
 
 @pytest.fixture
@@ -57,39 +62,108 @@ def test_a_fact_that_is_not_utf8_is_as_good_as_none(store):
     assert store.recall("kind", "key") is None
 
 
-def write_and_die(store):
-    for context in (
+WRITES = """
+import os, sys, time
+from contextlib import ExitStack
+from pathlib import Path
+from imagesmith.partial import scratch
+from imagesmith.store import Store, file_whole, folder_whole
+
+store = Store(Path(sys.argv[1]))
+with ExitStack() as stack:
+    for writing in (
         store.writer(),
         file_whole(store.root / "records" / "kind" / "key.json"),
         file_whole(store.root / "index.json"),
         folder_whole(store.root / "folders" / "kind" / "key"),
+        scratch(store.root),
     ):
-        with pytest.raises(KeyboardInterrupt), context:
-            raise KeyboardInterrupt
+        stack.enter_context(writing)
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def writer(store):
+    """Run a process that writes everything that a store holds, until it is killed."""
+    argv = [sys.executable, "-c", WRITES, store.root]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe) as process:
+        assert process.stdout.readline() == b"writing\n"
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def left_over(store):
     return [path for path in store.root.rglob("*") if ".partial-" in path.name]
 
 
-def test_what_killed_writers_left_goes_after_a_day_and_not_before(store, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(stores.Path, "unlink", lambda *_, **__: None)
-        patch.setattr(stores.shutil, "rmtree", lambda *_, **__: None)
-        write_and_die(store)
-    assert len(left_over(store)) == 4
+def test_what_a_killed_writer_left_goes_at_once(store):
+    with writer(store) as process:
+        process.kill()
+        process.wait()
+        assert len(left_over(store)) == 7
+        store.sweep()
+    assert left_over(store) == []
+
+
+def test_what_somebody_still_writes_stays_however_old_it_is(store):
+    with writer(store):
+        for path in left_over(store):
+            os.utime(path, (0, 0))
+        store.sweep()
+        assert len(left_over(store)) == 7
+
+
+def test_where_there_are_no_locks_age_tells(store, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.EOPNOTSUPP, "no locks here")
+
+    monkeypatch.setattr("imagesmith.partial.fcntl.flock", no_locks)
+    with writer(store):
+        pass
     store.sweep()
-    assert len(left_over(store)) == 4
+    assert len(left_over(store)) == 7
     for path in left_over(store):
         os.utime(path, (0, 0))
     store.sweep()
     assert left_over(store) == []
 
 
+def test_one_that_is_cleared_away_before_it_is_held_is_made_anew(tmp_path, monkeypatch):
+    """A sweeper may come between the making of a partial file and its writer's lock."""
+    begun, real = [], fcntl.flock
+
+    def late(handle, kind):
+        if not begun:
+            begun.append(handle)
+            clear_partial(tmp_path)
+        return real(handle, kind)
+
+    monkeypatch.setattr("imagesmith.partial.fcntl.flock", late)
+    with file_whole(tmp_path / "file") as file:
+        file.write(b"whole")
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    begun.clear()
+    with folder_whole(tmp_path / "folder") as beside:
+        (beside / "file").touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
+
+
+def test_a_link_or_a_pipe_that_looks_like_ours_does_no_harm(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / ".a.partial-1").symlink_to(tmp_path / "mine")
+    os.mkfifo(tmp_path / ".b.partial-1")
+    clear_partial(tmp_path)
+    assert (tmp_path / "mine").is_dir()
+
+
 def test_beside_a_users_file_only_what_is_its_own_is_cleared(tmp_path):
     names = (".out.partial-1", ".out.tar", ".other.partial-1", "out.partial-1")
     for name in names:
         (tmp_path / name).write_text("x")
-        os.utime(tmp_path / name, (0, 0))
     clear_partial(tmp_path, "out")
     assert {path.name for path in tmp_path.iterdir()} == set(names[1:])

@@ -9,12 +9,11 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.findings import Finding, ImagesmithError, error
+from imagesmith.partial import scratch
 from imagesmith.resolve.relax import Conflict, Move, Pin
 from imagesmith.store import canonical
 from imagesmith.urls import redacted
@@ -107,8 +106,8 @@ class CondaAnswer:
 
 def ask(question: CondaQuestion, store: Store) -> CondaAnswer:
     """Ask the channels. Raises ImagesmithError: reach.channel, unsatisfiable.solver."""
-    with tempfile.TemporaryDirectory(prefix="imagesmith-") as folder:
-        place = Path(folder, "answer.json")
+    with scratch() as folder:
+        place = folder / "answer.json"
         asked = {
             **question.public,
             "secrets": dict(question.channels.secrets),

@@ -16,14 +16,13 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.capture.channels import public
 from imagesmith.findings import Finding, ImagesmithError, error, stop_on_errors
+from imagesmith.partial import scratch
 from imagesmith.resolve.conda.ask import SUBDIR
 from imagesmith.resolve.lock import LockedPackage
 from imagesmith.store import canonical, key_of, write_whole
@@ -31,6 +30,7 @@ from imagesmith.urls import bare, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from imagesmith.resolve.conda.ask import CondaAnswer, CondaQuestion
 
@@ -62,8 +62,7 @@ def locker(
     That raises ImagesmithError: missing.hash and missing.package-name for packages that cannot be
     trusted, unsatisfiable.solver where conda-lock fails.
     """
-    with tempfile.TemporaryDirectory(prefix="imagesmith-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         for file, data in _inputs(question).items():
             (folder / file).write_bytes(data)
         (folder / "conda").chmod(0o755)
@@ -76,7 +75,7 @@ def locker(
                 ],
                 cwd=folder,
                 # What it makes in passing goes with the folder, however it ends.
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": name},
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=said,

@@ -21,15 +21,17 @@ class FaultyProxy:
     """``faults`` holds, by ``METHOD kind``, what each coming request meets, the last for good.
 
     A fault is "" (none), a status, ``cut:N`` (the connection ends after N bytes of the body, sent
-    or received), ``keep:N`` (likewise, but the registry keeps the N bytes that it got), ``lie``
-    (another Docker-Content-Digest, another body), or ``subject`` (an OCI-Subject is answered, as by
-    a registry that lists referrers).
+    or received), ``keep:N`` (likewise, but the registry keeps the N bytes that it got), ``lose:N``
+    (likewise, but the registry sees nothing of it, as behind a proxy that waits for the whole
+    request), ``lie`` (another Docker-Content-Digest, another body), or ``subject`` (an OCI-Subject
+    is answered, as by a registry that lists referrers).
     """
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream
         self.address = ""
         self.faults: dict[str, list[str]] = {}
+        self.refused: dict[str, str] = {}  # a header that a kind of request may not have, else 416
         self.headers: dict[str, str] = {}  # sent with a fault that is a status
         self.requests: list[str] = []
         self.logins: list[str | None] = []
@@ -38,11 +40,13 @@ class FaultyProxy:
         self.moved: dict[str, str] = {}  # uploads that went on without their client
         self.lock = threading.Lock()
 
-    def meet(self, method: str, path: str) -> str:
+    def meet(self, method: str, path: str, headers) -> str:
         """Note a request and give its fault."""
         kind = next((kind for kind, form in _KINDS.items() if form.match(path)), "other")
         with self.lock:
             self.requests.append(f"{method} {kind}")
+            if self.refused.get(f"{method} {kind}", "none") in headers:
+                return "416"
             coming = self.faults.get(f"{method} {kind}", [""])
             return coming.pop(0) if len(coming) > 1 else coming[0]
 
@@ -62,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _do(self) -> None:
         self.proxy.logins.append(self.headers.get("Authorization"))
-        fault = self.proxy.meet(self.command, self.path)
+        fault = self.proxy.meet(self.command, self.path, self.headers)
         if fault.isdigit():
             self._answer(int(fault), self.proxy.headers, b"")
             self.close_connection = True
@@ -70,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.path = self.proxy.moved.get(self.path, self.path)
         kind, _, limited = fault.partition(":")
         limit = int(limited) if limited else None
-        body = self._body(limit, keeps=kind == "keep")
+        body = self._body(limit, kind)
         if body is None:
             return
         status, headers, data = self._asked(body)
@@ -86,15 +90,15 @@ class _Handler(BaseHTTPRequestHandler):
             return self._do
         raise AttributeError(name)
 
-    def _body(self, limit: int | None, *, keeps: bool) -> bytes | None:
+    def _body(self, limit: int | None, kind: str) -> bytes | None:
         length = int(self.headers.get("Content-Length") or 0)
         wanted = min(length, limit) if limit is not None else length
         body = self.rfile.read(wanted)
         self.proxy.received += len(body)
         if wanted < length or (limit is not None and self.command != "GET"):
-            if keeps:
+            if kind == "keep":
                 self._have_a_part_kept(body)
-            else:
+            elif kind == "cut":
                 self._pass_a_part_on(body)
             self.close_connection = True
             self.connection.close()
