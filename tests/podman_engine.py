@@ -16,32 +16,35 @@ class Podman:
 
     folder: Path
 
-    def run(self, *argv, check=True, **options):
+    def run(self, *argv, **options):
         """Run the command; its first word is the subcommand."""
-        command, *rest = map(str, argv)
-        # What podman would raise to, a root without CAP_SYS_RESOURCE may not.
-        limits = _LIMITS if command in ("run", "create") else ()
+        return self._run("podman", _PODMANS, *argv, **options)
+
+    def buildah(self, *argv, **options):
+        """Run buildah on the same storage."""
+        return self._run("buildah", (), *argv, **options)
+
+    def _run(self, program, flags, subcommand, *argv, check=True, **options):
         options = {"capture_output": True, "text": True, "timeout": 120, **options}
-        done = subprocess.run(
-            [*_command(self.folder), command, *limits, *rest], check=False, **options
-        )
-        assert not check or done.returncode == 0, f"podman {argv}: {done.stdout}{done.stderr}"
+        storage = ("--root", self.folder / "root", "--runroot", self.folder / "run")
+        more = _MORE.get((program, subcommand), ())
+        command = [program, *storage, "--storage-driver", "overlay", *flags, subcommand]
+        command = [*map(str, (*command, *more, *argv))]
+        done = subprocess.run(command, check=False, **options)
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done
 
 
-_LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
-
-
-def _command(folder):
-    """Give the command and what it needs where there is no systemd, and cgroups are hybrid.
-
-    runc, which Docker's engine brings: crun takes no hybrid cgroups.
-    """
-    return (
-        *("podman", "--root", str(folder / "root"), "--runroot", str(folder / "run")),
-        *("--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"),
-        *("--events-backend", "none", "--runtime", "runc"),
-    )
+# What podman needs where there is no systemd. runc, which Docker's engine brings, since crun takes
+# no cgroups of both versions beside each other.
+_PODMANS = ("--cgroup-manager", "cgroupfs", "--events-backend", "none", "--runtime", "runc")
+_MORE = {
+    # podman would raise them further than a root without CAP_SYS_RESOURCE may.
+    ("podman", "run"): ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"),
+    # The default of podman's needs limits raised as well.
+    ("podman", "build"): ("--isolation", "oci"),
+    ("buildah", "build"): ("--isolation", "oci", "--runtime", "runc"),
+}
 
 
 @cache
@@ -63,3 +66,12 @@ def own_podman():
         finally:
             podman.run("rm", "--all", "--force", "--time", "0", check=False)
             podman.run("rmi", "--all", "--force", check=False)
+            _unmount(folder)
+
+
+def _unmount(folder):
+    """Unmount what a build that was ended has left, and what storage is made of."""
+    mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for place in reversed(mounted):
+        if place.startswith(f"{folder}/"):
+            subprocess.run(["umount", "--lazy", place], check=False)

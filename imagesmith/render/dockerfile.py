@@ -130,7 +130,7 @@ def _data(plan: ImagePlan, base_reference: str | None) -> dict[str, Any]:
     return {
         "reference": plan.reference,
         "base": {"reference": base_reference, "env": dict(plan.base.config.env)},
-        "check": [_base_python(plan), "-I", "-B", "/context/check.py"],
+        "check": [_base_python(plan), "-I", "-B", "/context/check.py", "/checked"],
         "layers": layers,
         "config": _config(plan.config),
     }
