@@ -26,6 +26,7 @@ test test-long: .venv/.has-test
 	@$(call need,ip,iproute2)
 	@$(call need,buildah,buildah)
 	@[ "$(SELECTED)" != long ] || { $(call need,chromium,chromium); }
+	@$(call need,podman,podman)
 	@# A file stays in one worker: some look at every container of the store.
 	$(BIN)/pytest -n 2 --dist loadfile -m "$(SELECTED)"
 

@@ -13,6 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import engines
+import podman_engine
 import pytest
 from uv import find_uv_bin
 
@@ -82,6 +83,13 @@ def registry():
     return _service("registry")
 
 
+@pytest.fixture(scope="session")
+def podman():
+    """Give a podman of the tests' own; see podman_engine.Podman."""
+    with podman_engine.own_podman() as own:
+        yield own
+
+
 def _service(kind):
     try:
         return engines.shared(kind)
@@ -132,6 +140,7 @@ _LACKING = {
     "engine": engines.lacking_engine,
     "registry": engines.lacking_registry,
     "buildah": partial(_lacking_command, "buildah"),
+    "podman": podman_engine.lacking_podman,
     "skopeo": partial(_lacking_command, "skopeo"),
     "chromium": partial(_lacking_command, "chromium"),
     "root": _lacking_namespaces,

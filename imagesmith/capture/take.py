@@ -272,9 +272,10 @@ def _tail(printed: Path) -> str:
 
 
 def _environ() -> dict[str, str]:
-    # The hash seed orders sets of strings, and so the pickle; byte code written beside the user's
-    # files would change their folder.
-    return {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    # The hash seed orders sets of strings, and so the pickle; -OO takes asserts and docstrings out
+    # of it; byte code written beside the user's files would change their folder.
+    fixed = {"PYTHONHASHSEED": "0", "PYTHONOPTIMIZE": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, **fixed}
 
 
 def _findings(result: Mapping[str, Any]) -> list[Finding]:

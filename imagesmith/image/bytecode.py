@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from imagesmith.store import Store
 
 # Part of every key: raise it when the same sources are to give other bytes.
-RECIPE = 2
+RECIPE = 3
 
 _LEVEL = 6
 _SCRIPT = Path(__file__).with_name("compile_pyc.py")

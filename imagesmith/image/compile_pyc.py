@@ -6,17 +6,27 @@ Python 3.9 and later.
 
 A .pyc is magic, flags, hash and code (PEP 552, unchecked hash-based: the source is not looked at
 when the byte code is loaded). The code is marshalled in version 2, because later versions note
-which objects are shared, and that differs from run to run.
+which objects are shared, and that differs from run to run. The elements of a constant set are
+sorted, as Python has done itself since 3.11: their own order comes from hashes, and None's is its
+address.
 """
 
 import importlib.util
 import marshal
+import re
+import struct
 import sys
+import types
 import warnings
 import zipfile
+from typing import Any
 
 _UNCHECKED = (0b01).to_bytes(4, "little")
 _TESTS = {"test", "tests"}
+_VERSION = 2  # of marshal
+_SORTS_SETS = sys.version_info >= (3, 11)
+# The first element of a tuple that is to be a frozenset.
+_SET = b"\0a frozenset, its elements sorted\0"
 
 
 def main(sources: str, prefix: str, out: str) -> None:
@@ -45,7 +55,37 @@ def _compile(source: bytes, path: str) -> "bytes | None":
     except (SyntaxError, ValueError, RecursionError, OverflowError, MemoryError):
         return None  # Python 2 templates and the like, which pip leaves without byte code too
     hashed = importlib.util.source_hash(source)
-    return importlib.util.MAGIC_NUMBER + _UNCHECKED + hashed + marshal.dumps(code, 2)
+    data = _marshalled(code) if _SORTS_SETS else sorted_dumps(code)
+    return importlib.util.MAGIC_NUMBER + _UNCHECKED + hashed + data
+
+
+def sorted_dumps(code: types.CodeType) -> bytes:
+    """Marshal code as Python 3.11 does, which sorts a set's elements by what each is marshalled to.
+
+    In a tuple's place stands a frozenset, which differs in its letter and in its length.
+    """
+    head = re.compile(rb"\((.{4})" + re.escape(_marshalled(_SET)), re.DOTALL)
+
+    def of_a_set(found: "re.Match[bytes]") -> bytes:
+        (length,) = struct.unpack("<i", found[1])
+        return b">" + struct.pack("<i", length - 1)
+
+    return head.sub(of_a_set, _marshalled(_sorted(code)))
+
+
+def _sorted(constant: Any) -> Any:
+    """Give a constant with tuples in the place of frozensets."""
+    if isinstance(constant, types.CodeType):
+        return constant.replace(co_consts=tuple(map(_sorted, constant.co_consts)))
+    if isinstance(constant, tuple):
+        return tuple(map(_sorted, constant))
+    if isinstance(constant, frozenset):
+        return (_SET, *sorted(map(_sorted, constant), key=_marshalled))
+    return constant
+
+
+def _marshalled(constant: Any) -> bytes:
+    return marshal.dumps(constant, _VERSION)
 
 
 def _cached(name: str) -> str:

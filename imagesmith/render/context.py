@@ -9,6 +9,7 @@ The same plan gives the same bytes, in any folder, on any host.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ RECORD = "record.json"
 SUMS = "SHA256SUMS"
 LAYERS = "layers"
 CHECK = "check.py"
+_YEARS = 30 * 365 * 86400 * 10**9  # nanoseconds from 1970 on, which any file system can hold
 _NAMES = {DOCKERFILE, RECORD, SUMS, LAYERS, CHECK, lock_files.PYLOCK, lock_files.REQUIREMENTS}
 
 
@@ -83,7 +85,7 @@ def render(
                 for piece in dockerfiles.pieces(plan, with_base=base_reference is None)
             ]
             _write_texts(beside, text, lock, _record(plan, layers, source, base_reference))
-            _open_to_all(beside)
+            _settle(beside)
 
 
 def check_place(folder: Path) -> None:
@@ -177,7 +179,15 @@ def _write_texts(folder: Path, dockerfile: str, lock: Lock, record: dict[str, An
     (folder / SUMS).write_text("".join(sums))
 
 
-def _open_to_all(folder: Path) -> None:
-    """Give every path the mode that it has on any host, whatever the umask here."""
+def _settle(folder: Path) -> None:
+    """Give every path the mode that it has on any host, and every file a time of its contents' own.
+
+    BuildKit takes a file of the same size and time for the same, and sends it no second time.
+    """
     for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        if path.is_dir():
+            path.chmod(0o755)
+            continue
+        path.chmod(0o644)
+        time = int(hex_of(sha256_file(path))[:15], 16) % _YEARS
+        os.utime(path, ns=(time, time))

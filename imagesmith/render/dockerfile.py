@@ -146,7 +146,7 @@ def _data(
     return {
         "reference": plan.reference,
         "base": {"reference": base_reference, "env": dict(plan.base.config.env)},
-        "check": [_base_python(plan), "-I", "-B", "/context/check.py"],
+        "check": [_base_python(plan), "-I", "-B", "/context/check.py", "/checked"],
         "layers": layers,
         "config": _config(plan.config),
     }

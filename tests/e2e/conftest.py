@@ -13,14 +13,17 @@ PROJECT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def imagesmith(store):
-    """Give a function that runs a command; it starts in the project unless told otherwise."""
+    """Give a function that runs a command, ``under`` another if that is given.
 
-    def run(*arguments, cwd=PROJECT, **environment):
+    It starts in the project unless told otherwise.
+    """
+
+    def run(*arguments, cwd=PROJECT, under=(), **environment):
         env = {**os.environ, "IMAGESMITH_CACHE": str(store.root), **environment}
         for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
             env.pop(name, None)
         return subprocess.run(
-            [COMMAND, *map(str, arguments)],
+            [*under, COMMAND, *map(str, arguments)],
             cwd=cwd,
             env=env,
             capture_output=True,

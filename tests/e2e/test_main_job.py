@@ -1,15 +1,12 @@
 """The promise of the README: one function, one command, an image that has been seen to answer."""
 
 import json
-import os
-import shutil
 import subprocess
 
 import pytest
 
 from imagesmith.image import layout
 from imagesmith.image.find import find_image
-from imagesmith.publish.layout import LayoutPublisher
 from imagesmith.record.record import find
 from imagesmith.store import Store
 
@@ -83,34 +80,6 @@ def test_without_a_version_it_is_of_the_captures_digest(build):
     version = image.reference.partition(":")[2]
     assert len(version) == 12
     assert set(version) <= set("0123456789abcdef")
-
-
-@pytest.mark.long
-def test_a_class_by_value_built_in_two_folders_at_two_times_gives_one_digest(
-    imagesmith, base, tmp_path, samples
-):
-    """Nothing is shared between the two but the base: each has a cache of its own."""
-    LayoutPublisher(tmp_path / "base").publish(base)
-    digests = set()
-    for name, when, mask in (("one", 1_000_000_000, 0o077), ("elsewhere/two", 2_000_000_000, 0)):
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        shutil.copyfile("fixtures/functions/by_value.py", folder / "model.py")
-        os.utime(folder / "model.py", (when, when))
-        before = os.umask(mask)
-        try:
-            done = imagesmith(
-                *("build", "model.py:model", "--name", "m", "--version", "1", "--no-verify"),
-                *("--samples", samples("[[1.0], [2.0]]")),
-                *("--base", f"oci:{tmp_path}/base", "--output", f"oci:{folder}/out"),
-                cwd=folder,
-                IMAGESMITH_CACHE=str(folder / "cache"),
-            )
-        finally:
-            os.umask(before)
-        assert done.returncode == 0, done.stderr
-        digests.add(done.stdout)
-    assert len(digests) == 1
 
 
 @pytest.mark.skopeo

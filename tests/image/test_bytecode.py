@@ -1,16 +1,21 @@
 """Byte code comes from the base's own Python, and is the same in every run."""
 
 import json
+import marshal
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 
+from imagesmith import base as bases
 from imagesmith.findings import ImagesmithError
 from imagesmith.image.bytecode import base_python
 from imagesmith.image.bytecode import compiled as compiled_of
+from imagesmith.image.compile_pyc import sorted_dumps
 from imagesmith.image.tar import contents
 from imagesmith.image.unpack import unpacked
+from imagesmith.progress import Silent
 from imagesmith.store import Store, sha256_file
 
 SOURCES = {
@@ -90,6 +95,36 @@ def test_each_source_outside_tests_and_data_that_compiles_has_byte_code(
 def test_two_runs_give_the_same_bytes(tmp_path, interpreter, wheel):
     runs = [compiled(Store(tmp_path / name), interpreter, wheel) for name in ("a", "b", "c")]
     assert len({(made.digest, made.files, made.blob.read_bytes()) for made in runs}) == 1
+
+
+# The hash of a tuple with None in it is another one in each process, so is the order in a set.
+SETS = """
+def f(x):
+    return x in {(None, 1), (2, None), (None, None), (3, "a", None)} or x in {None, ..., "b", 2.5}
+class C:
+    Y = lambda x: [y for y in x if y in {(None, b"c"), ("d", None), (None, 4), (None, 5)}]
+"""
+
+
+def test_sets_are_sorted_as_pythons_own_marshal_sorts_them():
+    sources = [SETS, *(path.read_text() for path in Path(json.__file__).parent.glob("*.py"))]
+    for source in sources:
+        code = compile(source, "m.py", "exec", dont_inherit=True)
+        assert sorted_dumps(code) == marshal.dumps(code, 2)
+        assert marshal.loads(sorted_dumps(code)) == code
+
+
+@pytest.mark.long
+@pytest.mark.apt
+def test_two_runs_of_an_older_python_give_the_same_bytes_too(store, tmp_path):
+    base = bases.ensure(store, "3.9", Silent())
+    (layer,) = base.layers
+    python = base_python(unpacked(store, base.blob(layer.blob.digest), layer), "3.9")
+    wheel = tmp_path / "sets.zip"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("m.py", SETS)
+    runs = [compiled(Store(tmp_path / str(number)), python, wheel) for number in range(4)]
+    assert len({made.digest for made in runs}) == 1
 
 
 def test_a_wheel_is_compiled_once_for_each_interpreter(tmp_path, interpreter, wheel):

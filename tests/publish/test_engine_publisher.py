@@ -20,6 +20,8 @@ from imagesmith.publish.archive import ArchivePublisher
 from imagesmith.publish.destination import destination
 from imagesmith.publish.engine import EnginePublisher
 
+CREATED = "1970-01-01T00:00:00Z"
+
 
 class Listener(Silent):
     """Keeps what was said."""
@@ -71,6 +73,60 @@ def test_a_second_model_brings_its_own_layer_alone(model, store, engine, loaded)
     second = with_model(store, model, b"second")
     assert loaded(second, store) == ["1 layers (0.0 MB) into the engine"]
     assert inspected(engine, second)["Id"] == second.config_blob.digest
+
+
+def below(store, image, count):
+    """Make the image of the first layers of another one, as a base is."""
+    layers = image.layers[:count]
+    return oci.assemble(store, f"below-{image.reference}", layers, image.config, CREATED)
+
+
+def apart(store, image):
+    """Make the image of another one's layers over a base that nobody else has."""
+    base = write_layer(store, [file_member("etc/base", uuid.uuid4().bytes)], "another base")
+    name, layers = f"apart-{image.reference}", (base, *image.layers[1:])
+    return oci.assemble(store, name, layers, image.config, CREATED)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("count", "lacking"), [(1, "2 layers (3.2 MB)"), (2, "1 layers (0.0 MB)")])
+def test_an_engine_that_has_what_lies_below_gets_what_lies_above(
+    model, store, engine, loaded, count, lacking
+):
+    image = apart(store, model)
+    loaded(below(store, image, count), store)
+    assert loaded(image, store) == [f"{lacking} into the engine"]
+    found = inspected(engine, image)
+    assert found["RootFS"]["Layers"] == [layer.diff_id for layer in image.layers]
+
+
+@pytest.mark.engine
+def test_the_same_layers_over_another_base_are_sent_since_a_chain_is_known_by_its_beginning(
+    store, engine, loaded, model
+):
+    loaded(model, store)
+    image = apart(store, model)
+    assert loaded(image, store) == ["3 layers (3.2 MB) into the engine"]
+    found = inspected(engine, image)
+    assert found["RootFS"]["Layers"] == [layer.diff_id for layer in image.layers]
+
+
+@pytest.mark.engine
+def test_what_was_removed_from_the_engine_in_between_is_sent_after_all(
+    store, engine, loaded, model
+):
+    """The engine is asked when the first layer is made; the last may be made much later."""
+    loaded(model, store)
+    second = with_model(store, model, b"second")
+    listener = Listener()
+    with EnginePublisher(store, listener, engine.host).delivery() as delivery:
+        for layer in second.layers:
+            delivery.layer(layer)
+        engine.run("rmi", model.reference)
+        delivery.publish(second)
+    assert listener.lines == ["3 layers (3.2 MB) into the engine"]
+    assert inspected(engine, second)["Id"] == second.config_blob.digest
+    engine.run("rmi", second.reference)
 
 
 @pytest.mark.engine

@@ -12,7 +12,7 @@ from plans import lock_of, no_byte_code
 
 from imagesmith.findings import ImagesmithError
 from imagesmith.image.layer import RECIPE
-from imagesmith.image.plan import key
+from imagesmith.image.plan import FilesLayer, key
 from imagesmith.render import render
 from imagesmith.store import key_of, sha256, sha256_file
 
@@ -62,6 +62,21 @@ def test_a_second_render_takes_the_place_of_the_first(into, tmp_path):
     assert not list(tmp_path.glob(".context*"))
 
 
+def times_of(folder):
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in files}
+
+
+def test_a_files_time_is_of_its_contents_so_that_buildkit_sends_what_has_changed(
+    into, plan, tmp_path
+):
+    model = FilesLayer("model", texts={"model/func.pkl": b"other"})
+    first = times_of(into(tmp_path / "one"))
+    second = times_of(into(tmp_path / "two", layers=(*plan.layers[:-1], model)))
+    differing = {str(path) for path in first if first[path] != second[path]}
+    assert differing == {"SHA256SUMS", "record.json", "layers/06-model.tar"}
+
+
 def test_each_layer_is_a_tar_of_its_members(into, tmp_path):
     folder = into(tmp_path / "context") / "layers"
     with tarfile.open(folder / "06-model.tar", "r:") as tar:
@@ -86,14 +101,17 @@ def test_the_record_says_what_it_is_of_and_not_where_or_when(into, plan, tmp_pat
     assert str(tmp_path) not in str({name: data for name, (_, data) in tree(folder).items()})
 
 
-def checked(folder):
-    return subprocess.run(
-        [sys.executable, "-I", folder / "check.py"], capture_output=True, text=True, check=False
-    )
+def checked(folder, *made):
+    command = [sys.executable, "-I", folder / "check.py", *made]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_a_whole_context_passes_its_own_check(into, tmp_path):
-    assert checked(into(tmp_path / "context")).returncode == 0
+    before = tree(into(tmp_path / "context"))
+    assert checked(tmp_path / "context").returncode == 0
+    assert checked(tmp_path / "context", tmp_path / "checked").returncode == 0
+    assert list((tmp_path / "checked").iterdir()) == []
+    assert tree(tmp_path / "context") == before
 
 
 @pytest.mark.parametrize("name", ["layers/06-model.tar", "pylock.toml", "record.json"])
@@ -101,7 +119,8 @@ def test_a_whole_context_passes_its_own_check(into, tmp_path):
 def test_a_spoilt_context_fails_its_own_check(into, tmp_path, name, spoil):
     folder = into(tmp_path / "context")
     spoil(folder / name)
-    done = checked(folder)
+    done = checked(folder, tmp_path / "checked")
+    assert not (tmp_path / "checked").exists()
     assert (done.returncode, done.stderr) == (
         1,
         f"{name} is not the file that SHA256SUMS names\n",
