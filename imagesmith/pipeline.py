@@ -66,6 +66,7 @@ class BuildWish:
     compare: bool = True
     builder: str = "auto"
     template: Path | None = None
+    apt: tuple[str, ...] = ()
 
 
 def captured(wish: CaptureWish, shop: Workshop) -> Capture:
@@ -214,11 +215,13 @@ def _pullable(base: str | None, plan: ImagePlan) -> str | None:
 
 def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePlan, Lock]:
     """Plan a capture's image, and give its lock; what that names is then in the store."""
+    from imagesmith.base import system
     from imagesmith.fetch import fetch
     from imagesmith.image.conda_archive import check
     from imagesmith.image.plan import plan
 
     base = base_for(capture.python_minor, wish.base, shop)
+    packages = system(base, wish.apt, shop.store, shop.progress)
     lock = lock_for(capture, base, wish, shop)
     sources = wish.sources
     fetch(
@@ -232,7 +235,8 @@ def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePl
     stop_on_errors(findings)
     for finding in findings:
         shop.progress.find(finding)
-    return plan(capture, lock, base, runtime_folder(), shop.store, created()), lock
+    made = plan(capture, lock, base, runtime_folder(), shop.store, created(), packages)
+    return made, lock
 
 
 def base_for(minor: str, reference: str | None, shop: Workshop) -> Image:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from imagesmith.progress import Progress
     from imagesmith.store import Store
 
-LABEL_PACKAGES = "io.imagesmith.packages"  # "name=version name=version …", sorted
 LABEL_RECIPE = "io.imagesmith.base-recipe"
 _KIND = "closure"
 # A base is a function of its packages alone, so that hosts which should agree share one.
@@ -40,12 +39,15 @@ def make(store: Store, python: str, progress: Progress, flavour: Flavour = CLOSU
     """
     from imagesmith.base import tree  # bases are found more often than made
 
+    suite = debian.suite(python)
     try:
         with tempfile.TemporaryDirectory(prefix="imagesmith-base-") as folder:
-            packages = debian.fetch(python, flavour.packages, Path(folder))
+            names = (name.format(python=python) for name in flavour.packages)
+            wanted = (*debian.python_packages(python), *names)
+            packages = debian.fetch(suite, wanted, Path(folder))
             root = Path(folder, "root")
             used = tree.lay_out(packages, flavour, python, root)
-            layer = write_layer(store, tree.members(root), f"Debian {debian.SUITES[python]}")
+            layer = write_layer(store, tree.members(root), f"Debian {suite}")
         config = _config(python, used, flavour)
         image = oci.assemble(store, f"{flavour.name}:{python}", (layer,), config, _CREATED)
         layout.put(store.root, image)
@@ -200,6 +202,6 @@ def _config(python: str, packages: Sequence[debian.Package], flavour: Flavour) -
         LABEL_RECIPE: flavour.recipe,
         oci.LABEL_PYTHON: python,
         oci.LABEL_GLIBC: libc.version.partition("-")[0],
-        LABEL_PACKAGES: " ".join(map(str, packages)),
+        oci.LABEL_PACKAGES: " ".join(map(str, packages)),
     }
     return oci.ImageConfig(env={"PATH": _PATH}, labels=labels)

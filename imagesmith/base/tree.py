@@ -6,12 +6,13 @@ import re
 import shutil
 import tempfile
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from posixpath import normpath, relpath
 from typing import TYPE_CHECKING
 
 from imagesmith.base import debian
 from imagesmith.image.bytecode import base_python, compile_sources
+from imagesmith.image.deb import MERGED, link_target, merged
 from imagesmith.image.tar import Member, disk_member, folder_member, link_member
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from imagesmith.base.flavour import Flavour
 
-_MERGED = ("bin", "sbin", "lib", "lib64")
 _AUTHORITIES = "usr/share/ca-certificates"
 _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 _FOLDERS = {
@@ -56,7 +56,7 @@ def members(root: Path) -> Iterator[Member]:
     """Give the tree as tar members; of a file's mode only whether it is a program is kept."""
     for path, mode in _FOLDERS.items():
         yield folder_member(path, mode)
-    for name in _MERGED:
+    for name in MERGED:
         yield link_member(name, f"usr/{name}")
     for source in root.rglob("*"):
         path = source.relative_to(root).as_posix()
@@ -69,7 +69,7 @@ def members(root: Path) -> Iterator[Member]:
 def _take(package: debian.Package, kept: re.Pattern[str], root: Path) -> bool:
     found = False
     for member, data in debian.contents(package):
-        path = _merged(normpath(member.name))
+        path = merged(normpath(member.name))
         if kept.fullmatch(path):
             found = True
             _write(member, data, root / path, path)
@@ -79,18 +79,10 @@ def _take(package: debian.Package, kept: re.Pattern[str], root: Path) -> bool:
 def _write(member: tarfile.TarInfo, data: bytes, target: Path, path: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if member.issym():
-        pointing_to = PurePosixPath("/", normpath(member.name)).parent / member.linkname
-        inside = _merged(normpath(pointing_to).lstrip("/"))
-        # Relative, so that it leads to the same file where the base is unpacked on a host.
-        target.symlink_to(relpath(inside, PurePosixPath(path).parent))
+        target.symlink_to(link_target(path, member))
     else:
         target.write_bytes(data)
         target.chmod(member.mode & 0o755)
-
-
-def _merged(path: str) -> str:
-    """Give where a path is when /bin, /sbin, /lib and /lib64 are links into /usr."""
-    return f"usr/{path}" if path.partition("/")[0] in _MERGED else path
 
 
 def _bundle_authorities(root: Path) -> None:

@@ -14,6 +14,7 @@ from imagesmith.cli.app import app
 from imagesmith.cli.command import Result, command
 from imagesmith.cli.console import Console
 from imagesmith.cli.options import (
+    Apt,
     Base,
     Env,
     ImageName,
@@ -104,6 +105,7 @@ def render_command(
     folder: Annotated[Path, typer.Option("--output", "-o", help="The folder of the context.")],
     template: Template = None,
     base: Base = None,
+    apt: Apt = None,
     locking: LockOptions = LockOptions(),
 ) -> Result:
     """Write a build context that plain `docker build` takes, without a network."""
@@ -111,7 +113,12 @@ def render_command(
     from imagesmith.capture.bundle import read
 
     wish = pipeline.BuildWish(
-        base, locking.sources(), locking.wish(), locking.pip_resolver, template=template
+        base,
+        locking.sources(),
+        locking.wish(),
+        locking.pip_resolver,
+        template=template,
+        apt=tuple(apt or ()),
     )
     pipeline.render_bundle(read(bundle), wish, folder, workshop(console))
     return Result(str(folder), {"context": str(folder), "dockerfile": str(folder / "Dockerfile")})
@@ -128,6 +135,7 @@ def build_command(
     samples: SamplesFile = None,
     strings: Strings = "str",
     base: Base = None,
+    apt: Apt = None,
     locking: LockOptions = LockOptions(),
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not start the image.")] = False,
     rtol: Rtol = 1e-6,
@@ -169,6 +177,7 @@ def build_command(
         compare=not no_compare,
         builder=builder,
         template=template,
+        apt=tuple(apt or ()),
     )
     image = pipeline.build(pipeline.captured(taking, shop), wish, publisher, shop)
     data = {"image": image.pinned, "digest": image.manifest.digest}

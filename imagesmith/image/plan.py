@@ -1,8 +1,8 @@
 """The plan of an image, all of it data: its base, its layers in order, its config.
 
 The order goes from what most images share to what changes most, so that a registry and an engine
-find what they already have: prefix or conda's packages, the heavy ones first, wheels likewise,
-lock, runtime, model.
+find what they already have: system packages, prefix or conda's packages, the heavy ones first,
+wheels likewise, lock, runtime, model.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imagesmith.image import bytecode, oci
+from imagesmith.image import bytecode, oci, system
+from imagesmith.image.system import SystemLayer
 from imagesmith.image.wheel import ENVIRONMENT
 from imagesmith.resolve.files import PACKAGES, REQUIREMENTS, packages, requirements
 from imagesmith.store import canonical, sha256, sha256_file
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagesmith.capture.bundle import Capture
+    from imagesmith.image.system import SystemPackage
     from imagesmith.resolve.lock import Artifact, Lock, LockedPackage, LockedWheel
     from imagesmith.store import Store
 
@@ -100,7 +102,7 @@ class FilesLayer:
         return {path: file for path, file in self.files.items() if path.endswith(".py")}
 
 
-PlannedLayer = PrefixLayer | CondaLayer | WheelsLayer | FilesLayer
+PlannedLayer = SystemLayer | PrefixLayer | CondaLayer | WheelsLayer | FilesLayer
 
 
 @dataclass(frozen=True)
@@ -115,21 +117,28 @@ class ImagePlan:
 
 
 def plan(
-    capture: Capture, lock: Lock, base: oci.Image, runtime: Path, store: Store, created: str
+    capture: Capture,
+    lock: Lock,
+    base: oci.Image,
+    runtime: Path,
+    store: Store,
+    created: str,
+    packages: tuple[SystemPackage, ...] = (),
 ) -> ImagePlan:
-    """Lay out the image of a capture.
+    """Lay out the image of a capture, with Debian ``packages`` above the base.
 
     ``runtime`` is the folder of the runtime's sources; ``created`` an RFC 3339 time. What the lock
     names is in the store.
     """
     layers: tuple[PlannedLayer, ...] = (
+        *((SystemLayer(packages),) if packages else ()),
         *environment(lock, base, store),
         _lock_layer(lock),
         _runtime_layer(runtime),
         _model_layer(capture),
     )
     reference = f"{capture.name}:{capture.version}"
-    return ImagePlan(reference, base, layers, _config(capture, base), created)
+    return ImagePlan(reference, base, layers, _config(capture, base, packages), created)
 
 
 def environment(lock: Lock, base: oci.Image, store: Store) -> tuple[PlannedLayer, ...]:
@@ -137,7 +146,7 @@ def environment(lock: Lock, base: oci.Image, store: Store) -> tuple[PlannedLayer
     a venv over the base's Python."""
     minor = lock.target.python
     frame = () if lock.packages else (PrefixLayer(minor, base_python(base, minor)),)
-    heavy = _heavy(lock.artifacts, store, _LIMIT - len(base.layers) - 5)
+    heavy = _heavy(lock.artifacts, store, _LIMIT - len(base.layers) - 6)
     return (
         *frame,
         *(CondaLayer(group, minor) for group in _grouped(lock.packages, heavy)),
@@ -222,7 +231,10 @@ def search_path(base: oci.Image) -> str:
     return f"/{ENVIRONMENT}/bin:{path}"
 
 
-def _config(capture: Capture, base: oci.Image) -> oci.ImageConfig:
+def _config(
+    capture: Capture, base: oci.Image, packages: tuple[SystemPackage, ...]
+) -> oci.ImageConfig:
+    system = {oci.LABEL_SYSTEM: " ".join(map(str, packages))} if packages else {}
     return oci.ImageConfig(
         env={
             **base.config.env,
@@ -249,6 +261,7 @@ def _config(capture: Capture, base: oci.Image) -> oci.ImageConfig:
             oci.LABEL_INPUT_TYPE: capture.input_type,
             oci.LABEL_MODULES: canonical(list(capture.modules)).decode(),
             oci.LABEL_BASE_DIGEST: base.manifest.digest,
+            **system,
         },
         healthcheck={
             "Test": ["CMD", "test", "-f", f"/{READY}"],
@@ -263,6 +276,8 @@ def key(layer: PlannedLayer, base: oci.Image) -> Any:
     """Give the JSON data that a layer's bytes are a function of."""
     compiler = [base.manifest.digest, bytecode.RECIPE]  # byte code is the base's interpreter's
     match layer:
+        case SystemLayer():
+            return ["system", system.RECIPE, [[p.name, p.digest] for p in layer.packages]]
         case PrefixLayer():
             return ["prefix", layer.python, layer.executable]
         case CondaLayer():
