@@ -217,7 +217,7 @@ def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePl
     """Plan a capture's image, and give its lock; what that names is then in the store."""
     from imagesmith.base import system
     from imagesmith.fetch import fetch
-    from imagesmith.image.conda_archive import check
+    from imagesmith.image import conda_archive, libraries
     from imagesmith.image.plan import plan
 
     base = base_for(capture.python_minor, wish.base, shop)
@@ -231,7 +231,10 @@ def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePl
         index_url=sources.index_url,
         channels=sources.channels,
     )
-    findings = check(lock.packages, shop.store, {wheel.name for wheel in lock.wheels})
+    names = {wheel.name for wheel in lock.wheels}
+    stop_on_errors(findings := conda_archive.check(lock.packages, shop.store, names))
+    allowed = wish.lock.allow_missing
+    findings += libraries.check(capture, lock, base, packages, shop.store, allowed)
     stop_on_errors(findings)
     for finding in findings:
         shop.progress.find(finding)

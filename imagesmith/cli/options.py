@@ -80,7 +80,9 @@ class LockOptions:
     ] = DepsName.NEEDED
     allow_missing: Annotated[
         list[str] | None,
-        typer.Option("--allow-missing", metavar="NAME", help="Leave it out though it is needed."),
+        typer.Option(
+            "--allow-missing", metavar="NAME", help="Leave it out though needed (a .so, too)."
+        ),
     ] = None
     update: Annotated[
         list[str] | None,

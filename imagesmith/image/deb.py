@@ -14,7 +14,6 @@ import re
 import shutil
 import tarfile
 import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from posixpath import normpath, relpath
@@ -24,7 +23,6 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from imagesmith.store import CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _MAGIC = b"!<arch>\n"
@@ -94,23 +92,22 @@ def _names(relation: str) -> frozenset[str]:
     return frozenset(words[0].partition(":")[0] for words in parts if words)
 
 
-@contextmanager
-def opened(path: Path, part: str) -> Iterator[tarfile.TarFile]:
-    """Open the ``data`` or ``control`` tar of a package, to be read in any order.
+def opened(path: Path, part: str) -> tarfile.TarFile:
+    """Open the ``data`` or ``control`` tar of a package, unpacked, to be read in any order.
 
     Raises ValueError where the file is no package, is damaged, or is compressed by what Debian does
     not use.
     """
-    with TemporaryFile() as plain:
-        try:
-            with _part(path, part) as source:
-                shutil.copyfileobj(source, plain, CHUNK)
-            plain.seek(0)
-            tar = tarfile.open(fileobj=plain, mode="r:")  # noqa: SIM115 - plain is its file
-            tar.getmembers()
-        except _DAMAGE as bad:
-            raise ValueError(f"its {part} cannot be read: {bad}") from bad
-        yield tar
+    plain = TemporaryFile()  # noqa: SIM115 - the tar keeps it
+    try:
+        with _part(path, part) as source:
+            shutil.copyfileobj(source, plain, CHUNK)
+        plain.seek(0)
+        tar = tarfile.open(fileobj=plain, mode="r:")  # noqa: SIM115
+        tar.getmembers()
+    except _DAMAGE as bad:
+        raise ValueError(f"its {part} cannot be read: {bad}") from bad
+    return tar
 
 
 def _part(path: Path, part: str) -> BinaryIO:

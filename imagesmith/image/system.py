@@ -7,7 +7,6 @@ Maintainer scripts are not run.
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from posixpath import normpath
@@ -57,15 +56,13 @@ def system_members(packages: Sequence[SystemPackage], store: Store) -> Iterator[
     """
     from imagesmith.image.deb import opened  # a plan is made more often than such a layer
 
-    with ExitStack() as stack:
-        found: dict[str, Member] = {}
-        for package in packages:
-            try:
-                tar = stack.enter_context(opened(store.path(package.digest), "data"))
-                found.update(_members(tar))
-            except ValueError as bad:
-                raise ValueError(f"{package.name} {package.version}: {bad}") from bad
-        yield from found.values()
+    found: dict[str, Member] = {}
+    for package in packages:
+        try:
+            found.update(_members(opened(store.path(package.digest), "data")))
+        except ValueError as bad:
+            raise ValueError(f"{package.name} {package.version}: {bad}") from bad
+    return iter(found.values())
 
 
 def _members(tar: tarfile.TarFile) -> dict[str, Member]:

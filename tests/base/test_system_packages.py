@@ -108,6 +108,7 @@ def test_a_base_that_is_not_debians_is_told_what_to_do(shop, stub):
 
 
 @pytest.mark.apt
+@pytest.mark.long
 def test_every_package_that_debian_has_not_is_named(shop, stub):
     with pytest.raises(ImagesmithError) as refused:
         bases.system(stub, ["libgomp1", "libgomp0", "no-such-thing"], shop, Silent())
