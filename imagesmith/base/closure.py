@@ -39,15 +39,12 @@ def make(store: Store, python: str, progress: Progress, flavour: Flavour = CLOSU
     """
     from imagesmith.base import tree  # bases are found more often than made
 
-    suite = debian.suite(python)
     try:
         with tempfile.TemporaryDirectory(prefix="imagesmith-base-") as folder:
-            names = (name.format(python=python) for name in flavour.packages)
-            wanted = (*debian.python_packages(python), *names)
-            packages = debian.fetch(suite, wanted, Path(folder))
+            packages = debian.fetch(python, flavour.packages, Path(folder))
             root = Path(folder, "root")
             used = tree.lay_out(packages, flavour, python, root)
-            layer = write_layer(store, tree.members(root), f"Debian {suite}")
+            layer = write_layer(store, tree.members(root), f"Debian {debian.SUITES[python]}")
         config = _config(python, used, flavour)
         image = oci.assemble(store, f"{flavour.name}:{python}", (layer,), config, _CREATED)
         layout.put(store.root, image)

@@ -55,22 +55,22 @@ class Package:
         return f"{self.name}={self.version}"
 
 
-def suite(python: str) -> str:
-    """Name the suite that has Python X.Y; ImagesmithError (build.base-python) if none has."""
-    if python not in SUITES:
-        raise ImagesmithError(_no_such_python(python))
-    return SUITES[python]
-
-
-def python_packages(python: str) -> tuple[str, ...]:
-    """Name the packages that are Python X.Y."""
-    return (f"python{python}", *_ALSO[python])
-
-
-def fetch(suite: str, names: Iterable[str], folder: Path) -> tuple[Package, ...]:
-    """Fetch the packages of these names out of a suite into a folder.
+def fetch(python: str, wanted: Iterable[str], folder: Path) -> tuple[Package, ...]:
+    """Fetch Python X.Y and the wanted packages (a name may say ``{python}``) into a folder.
 
     They come sorted by name, with all that they depend on.
+
+    Raises ImagesmithError: build.base-python where no suite has that Python, and what
+    ``fetch_named`` raises.
+    """
+    if python not in SUITES:
+        raise ImagesmithError(_no_such_python(python))
+    names = (name.format(python=python) for name in wanted)
+    return fetch_named(SUITES[python], (f"python{python}", *_ALSO[python], *names), folder)
+
+
+def fetch_named(suite: str, names: Iterable[str], folder: Path) -> tuple[Package, ...]:
+    """Fetch the packages of these names out of a suite into a folder, as ``fetch`` does.
 
     Raises ImagesmithError: build.base-tool without mmdebstrap, reach.base where no mirror answers,
     missing.debian for each name that the suite has not, build.base where mmdebstrap fails.

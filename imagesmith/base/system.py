@@ -48,7 +48,7 @@ def system(
     than nothing (build.postinst).
 
     Raises ImagesmithError: usage.apt for what is no name of a package, or a base that is not made
-    from Debian's packages, and what ``debian.fetch`` raises.
+    from Debian's packages, and what ``debian.fetch_named`` raises.
     """
     wanted = sorted(set(names))
     if not wanted:
@@ -96,11 +96,11 @@ def _fetched(
     """Fetch packages into the store, and give what is to be remembered of each."""
     from imagesmith.image.deb import control
 
-    suite = debian.suite(base.config.labels[oci.LABEL_PYTHON])
+    suite = debian.SUITES[base.config.labels[oci.LABEL_PYTHON]]
     has = {pair.partition("=")[0] for pair in base.config.labels[oci.LABEL_PACKAGES].split()}
     try:
         with tempfile.TemporaryDirectory(prefix="imagesmith-system-") as folder:
-            found = debian.fetch(suite, wanted, Path(folder))
+            found = debian.fetch_named(suite, wanted, Path(folder))
             controls = {package.name: control(package.path) for package in found}
             needed = _needed(controls, wanted, has | _FOR_SCRIPTS)
             new = sorted(needed - has)

@@ -42,13 +42,13 @@ def debian_has(monkeypatch):
 
     def have(**packages):
         def fetch(suite, names, folder):
-            monkeypatch.delattr(debian, "fetch")
+            monkeypatch.delattr(debian, "fetch_named")
             made = {name: folder / f"{name}.deb" for name in packages}
             for name, path in made.items():
                 make_deb(path, name, {f"./usr/lib/{name}": b"x"}, **packages[name])
             return tuple(debian.Package(name, "1.0", path) for name, path in made.items())
 
-        monkeypatch.setattr(debian, "fetch", fetch)
+        monkeypatch.setattr(debian, "fetch_named", fetch)
 
     return have
 
