@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from posixpath import normpath, relpath
 from typing import TYPE_CHECKING
 
 from imagesmith.base import debian
+from imagesmith.image import elf
 from imagesmith.image.bytecode import base_python, compile_sources
 from imagesmith.image.deb import MERGED, link_target, merged
 from imagesmith.image.tar import Member, disk_member, folder_member, link_member
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from imagesmith.base.flavour import Flavour
 
+_LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _AUTHORITIES = "usr/share/ca-certificates"
 _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 _FOLDERS = {
@@ -44,8 +47,13 @@ def lay_out(
 
     What the flavour does not keep of a package (docs, locales, apt, dpkg, perl) is left out.
     """
+    root = root.resolve()
     kept = re.compile(flavour.pattern(python), re.VERBOSE)
-    used = tuple(package for package in packages if _take(package, kept, root))
+    taken = {package: _take(package, kept, root) for package in packages}
+    if flavour.lean:
+        spare = [package for package in packages if package.name not in flavour.libraries]
+        _shed(root, {path for package in spare for path in taken[package]})
+    used = tuple(package for package, paths in taken.items() if any(map(os.path.lexists, paths)))
     _bundle_authorities(root)
     _add_own(root, {**flavour.links, **dict.fromkeys(("python", "python3"), f"python{python}")})
     _compile_library(root, python)
@@ -66,14 +74,40 @@ def members(root: Path) -> Iterator[Member]:
             yield disk_member(path, source, 0o755 if source.stat().st_mode & 0o100 else 0o644)
 
 
-def _take(package: debian.Package, kept: re.Pattern[str], root: Path) -> bool:
-    found = False
+def _take(package: debian.Package, kept: re.Pattern[str], root: Path) -> list[Path]:
+    """Write what is kept of a package, and give the paths of that."""
+    found = []
     for member, data in debian.contents(package):
         path = merged(normpath(member.name))
         if kept.fullmatch(path):
-            found = True
+            found.append(root / path)
             _write(member, data, root / path, path)
     return found
+
+
+def _shed(root: Path, spare: set[Path]) -> None:
+    """Remove the shared libraries among ``spare`` paths that nothing in the tree needs, nor what
+    those alone need."""
+    left = {path for path in spare if path.parent == root / _LIBRARIES and ".so" in path.name}
+    while True:
+        needed = {root / _LIBRARIES / name for name in _needed(root)}
+        needed |= {path.resolve() for path in needed}
+        gone = left - needed
+        if not gone:
+            return
+        for path in gone:
+            path.unlink()
+        left -= gone
+
+
+def _needed(root: Path) -> Iterator[str]:
+    """Give the name of every library that a compiled file in the tree needs."""
+    for path in root.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            try:
+                yield from elf.read(path.read_bytes()).needed
+            except elf.ElfError:
+                continue  # it is not compiled, or needs none
 
 
 def _write(member: tarfile.TarInfo, data: bytes, target: Path, path: str) -> None:
