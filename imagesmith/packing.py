@@ -88,7 +88,7 @@ def render_pack(file: Path, wish: BuildWish, folder: Path, shop: Workshop) -> No
 def _check_taking(taking: CaptureWish, wish: BuildWish) -> None:
     """Raise ImagesmithError (usage.pack) for what can only be said when a pack is made."""
     own = BuildWish()
-    kept = replace(wish, base=own.base, pip_resolver=own.pip_resolver)
+    kept = replace(wish, base=own.base, pip_resolver=own.pip_resolver, apt=own.apt)
     kept = replace(kept, sources=own.sources, lock=own.lock)
     if (taking, wish) != (CaptureWish(taking.target, taking.name, taking.version), kept):
         raise ImagesmithError(
@@ -102,6 +102,5 @@ def _check_taking(taking: CaptureWish, wish: BuildWish) -> None:
 
 
 def _plan_of_pack(packed: Packed, capture: Capture, shop: Workshop) -> ImagePlan:
-    return pipeline.planned_of(
-        capture, packed.lock, packed.base, packed.runtime, packed.created, shop
-    )
+    lock, base, system = packed.lock, packed.base, packed.system
+    return pipeline.planned_of(capture, lock, base, packed.runtime, packed.created, system, shop)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imagesmith.capture.specification import Specification
     from imagesmith.image.oci import Image
     from imagesmith.image.plan import ImagePlan
+    from imagesmith.image.system import SystemPackage
     from imagesmith.inspect.limit import Users
     from imagesmith.progress import Progress
     from imagesmith.publish.publisher import Publisher
@@ -75,6 +76,7 @@ class BuildWish:
     builder: str = "auto"
     template: Path | None = None
     max_size: int | None = None  # bytes of the image, uncompressed
+    apt: tuple[str, ...] = ()
 
 
 def captured(wish: CaptureWish, shop: Workshop) -> Capture:
@@ -310,9 +312,12 @@ def _pullable(base: str | None, plan: ImagePlan) -> str | None:
 
 def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePlan, Lock]:
     """Plan a capture's image, and give its lock; what that names is then in the store."""
+    from imagesmith.base import system
     from imagesmith.fetch import fetch
+    from imagesmith.image import libraries
 
     base = base_for(capture.python_minor, wish.base, shop)
+    packages = system(base, wish.apt, shop.store, shop.progress)
     lock = lock_for(capture, base, wish, shop)
     sources = wish.sources
     fetch(
@@ -322,11 +327,22 @@ def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePl
         index_url=sources.index_url,
         channels=sources.channels,
     )
-    return planned_of(capture, lock, base, runtime_folder(), created(), shop), lock
+    findings = libraries.check(capture, lock, base, packages, shop.store, wish.lock.allow_missing)
+    stop_on_errors(findings)
+    for finding in findings:
+        shop.progress.find(finding)
+    made = planned_of(capture, lock, base, runtime_folder(), created(), packages, shop)
+    return made, lock
 
 
 def planned_of(
-    capture: Capture, lock: Lock, base: Image, runtime: Path, created: str, shop: Workshop
+    capture: Capture,
+    lock: Lock,
+    base: Image,
+    runtime: Path,
+    created: str,
+    packages: tuple[SystemPackage, ...],
+    shop: Workshop,
 ) -> ImagePlan:
     """Plan an image of what is in the store, all of it."""
     from imagesmith.image.conda_archive import check
@@ -336,7 +352,7 @@ def planned_of(
     stop_on_errors(findings)
     for finding in findings:
         shop.progress.find(finding)
-    return plan(capture, lock, base, runtime, shop.store, created)
+    return plan(capture, lock, base, runtime, shop.store, created, packages)
 
 
 def base_for(minor: str, reference: str | None, shop: Workshop) -> Image:

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imagesmith.base import debian
 from imagesmith.base.flavour import CLOSURE, TOOLCHAIN, Flavour
 from imagesmith.findings import ImagesmithError, error
 from imagesmith.image import layout, oci
 from imagesmith.image.find import damaged
-from imagesmith.image.layer import write_layer
+from imagesmith.image.layer import plain_size, write_layer
 from imagesmith.partial import scratch
 from imagesmith.presence import use_file
 from imagesmith.progress import Silent
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from imagesmith.store import Store
 
 LABEL_RECIPE = "io.imagesmith.base-recipe"
-_KIND = "closure"
 # A base is a function of its packages alone, so that hosts which should agree share one.
 _CREATED = "1970-01-01T00:00:00Z"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -129,7 +128,7 @@ def take(store: Store, reference: str, python: str | None, progress: Progress) -
             )
         made = adopt(found, store, python)
         name = f"{CLOSURE.name}:{made.config.labels[oci.LABEL_PYTHON]}"
-        labels = {**made.config.labels, CLOSURE.label: _KIND, LABEL_RECIPE: CLOSURE.recipe}
+        labels = {**made.config.labels, CLOSURE.label: CLOSURE.kind, LABEL_RECIPE: CLOSURE.recipe}
         config = replace(made.config, labels=labels)
         image = oci.assemble(store, name, made.layers, config, _CREATED)
         with store.making("bases", name):  # whoever makes it, too, would put it in this one's place
@@ -156,6 +155,19 @@ def available(store: Store) -> list[oci.Image]:
     except (ValueError, OSError) as bad:
         raise damaged(str(store.root), bad) from bad
     return [image for image in images if CLOSURE.label in image.config.labels]
+
+
+def described(image: oci.Image, store: Store) -> dict[str, Any]:
+    """Say of a base what a user chooses one by, as JSON data; ``size`` is in bytes, unpacked."""
+    labels = image.config.labels
+    sizes = (plain_size(store, layer, image.blob(layer.blob.digest)) for layer in image.layers)
+    return {
+        "base": image.pinned,
+        "kind": labels[CLOSURE.label],
+        "python": labels[oci.LABEL_PYTHON],
+        "glibc": labels[oci.LABEL_GLIBC],
+        "size": sum(sizes),
+    }
 
 
 def _name(reference: str) -> str:
@@ -199,12 +211,15 @@ def _taken(image: oci.Image | None, store: Store) -> oci.Image | None:
 
 
 def _config(python: str, packages: Sequence[debian.Package], flavour: Flavour) -> oci.ImageConfig:
+    from imagesmith.runtime.wire import RPC_VERSION
+
     (libc,) = (package for package in packages if package.name == "libc6")
     labels = {
-        flavour.label: _KIND,
+        flavour.label: flavour.kind,
         LABEL_RECIPE: flavour.recipe,
         oci.LABEL_PYTHON: python,
+        oci.LABEL_RPC: str(RPC_VERSION),
         oci.LABEL_GLIBC: libc.version.partition("-")[0],
         oci.LABEL_PACKAGES: " ".join(map(str, packages)),
     }
-    return oci.ImageConfig(env={"PATH": _PATH}, labels=labels)
+    return oci.ImageConfig(env={"PATH": _PATH, **flavour.env}, labels=labels)

@@ -7,10 +7,10 @@ of them, so nothing of the host and no state of apt or dpkg can get in.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote
@@ -36,6 +36,10 @@ _OUT_OF_REACH = (
     "Network is unreachable",
     "Unable to connect",
 )
+# And what it prints of names that it does not know, or knows of other packages alone.
+_UNKNOWN = re.compile(
+    r"^E: (?:Unable to locate package (\S+)|Package '(\S+)' has no installation candidate)$", re.M
+)
 _LAST_LINES = 20
 
 
@@ -56,19 +60,28 @@ def fetch(python: str, wanted: Iterable[str], folder: Path) -> tuple[Package, ..
 
     They come sorted by name, with all that they depend on.
 
-    Raises ImagesmithError: build.base-python where no suite has that Python, build.base-tool
-    without mmdebstrap, reach.base where no mirror answers, build.base where mmdebstrap fails.
+    Raises ImagesmithError: build.base-python where no suite has that Python, and what
+    ``fetch_named`` raises.
     """
     if python not in SUITES:
         raise ImagesmithError(_no_such_python(python))
+    names = (name.format(python=python) for name in wanted)
+    return fetch_named(SUITES[python], (f"python{python}", *_ALSO[python], *names), folder)
+
+
+def fetch_named(suite: str, names: Iterable[str], folder: Path) -> tuple[Package, ...]:
+    """Fetch the packages of these names out of a suite into a folder, as ``fetch`` does.
+
+    Raises ImagesmithError: build.base-tool without mmdebstrap, reach.base where no mirror answers,
+    missing.debian for each name that the suite has not, build.base where mmdebstrap fails.
+    """
     if shutil.which("mmdebstrap") is None:
         raise ImagesmithError(_no_mmdebstrap())
     root = folder / "root.tar"
-    names = (name.format(python=python) for name in wanted)
-    include = ",".join((f"python{python}", *_ALSO[python], *names))
     command = [
-        *("mmdebstrap", "--variant=extract", "--architectures=amd64", f"--include={include}"),
-        *("--skip=cleanup/apt/cache", "--format=tar", SUITES[python], str(root)),
+        *("mmdebstrap", "--variant=extract", "--architectures=amd64"),
+        *(f"--include={','.join(names)}", "--skip=cleanup/apt/cache", "--format=tar"),
+        *(suite, str(root)),
     ]
     folder.chmod(0o755)  # apt's own user reads there
     done = subprocess.run(
@@ -82,7 +95,7 @@ def fetch(python: str, wanted: Iterable[str], folder: Path) -> tuple[Package, ..
     )
     if done.returncode:
         log = "\n".join(done.stderr.splitlines()[-_LAST_LINES:])
-        raise ImagesmithError(_failed(SUITES[python], done.stderr), log=log)
+        raise ImagesmithError(*_failed(suite, done.stderr), log=log)
     packages = tuple(_archives(root, folder))
     root.unlink()
     return packages
@@ -101,17 +114,19 @@ def _archives(root: Path, folder: Path) -> Iterator[Package]:
 
 
 def contents(package: Package) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    """Give a package's files and links, each with its bytes (b"" for a link)."""
-    with tempfile.TemporaryFile() as file:
-        subprocess.run(["dpkg-deb", "--fsys-tarfile", str(package.path)], stdout=file, check=True)
-        file.seek(0)
-        with tarfile.open(fileobj=file) as tar:
-            for member in tar:
-                if member.issym():
-                    yield member, b""
-                elif member.isreg() or member.islnk():
-                    with _content(tar, member) as source:
-                        yield member, source.read()
+    """Give a package's files and links, each with its bytes (b"" for a link).
+
+    Raises ValueError where it is damaged.
+    """
+    from imagesmith.image.deb import opened
+
+    with opened(package.path, "data") as tar:
+        for member in tar:
+            if member.issym():
+                yield member, b""
+            elif member.isreg() or member.islnk():
+                with _content(tar, member) as source:
+                    yield member, source.read()
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
@@ -138,17 +153,32 @@ def _no_mmdebstrap() -> Finding:
     )
 
 
-def _failed(suite: str, log: str) -> Finding:
+def _failed(suite: str, log: str) -> tuple[Finding, ...]:
     if any(sign in log for sign in _OUT_OF_REACH):
-        return error(
-            "reach.base",
-            suite,
-            f"no mirror of Debian {suite} can be reached, so the base cannot be made",
-            "check the network and http_proxy, or name a base with --base",
+        return (
+            error(
+                "reach.base",
+                suite,
+                f"no mirror of Debian {suite} can be reached",
+                "check the network and http_proxy, or name a base with --base",
+            ),
         )
+    if unknown := dict.fromkeys("".join(found) for found in _UNKNOWN.findall(log)):
+        return tuple(_no_such_package(name, suite) for name in unknown)
+    return (
+        error(
+            "build.base",
+            suite,
+            f"mmdebstrap could not fetch the packages of Debian {suite}",
+            "see its last lines in the log, or name a base with --base",
+        ),
+    )
+
+
+def _no_such_package(name: str, suite: str) -> Finding:
     return error(
-        "build.base",
-        suite,
-        f"mmdebstrap could not fetch the packages of Debian {suite}",
-        "see its last lines in the log, or name a base with --base",
+        "missing.debian",
+        name,
+        f"Debian {suite} has no package {name}",
+        f"`apt-cache search WORD` on a Debian {suite} names those that it has",
     )

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import zipfile
-from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
 from typing import TYPE_CHECKING
 
 from imagesmith.base import debian
+from imagesmith.image import elf
 from imagesmith.image.bytecode import base_python, compile_sources
+from imagesmith.image.deb import MERGED, link_target, merged
 from imagesmith.image.tar import Member, disk_member, folder_member, link_member
 from imagesmith.partial import scratch
 
 if TYPE_CHECKING:
     import tarfile
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from imagesmith.base.flavour import Flavour
 
-_MERGED = ("bin", "sbin", "lib", "lib64")
+_LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _AUTHORITIES = "usr/share/ca-certificates"
 _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 _FOLDERS = {
@@ -44,8 +47,13 @@ def lay_out(
 
     What the flavour does not keep of a package (docs, locales, apt, dpkg, perl) is left out.
     """
+    root = root.resolve()
     kept = re.compile(flavour.pattern(python), re.VERBOSE)
-    used = tuple(package for package in packages if _take(package, kept, root))
+    taken = {package: _take(package, kept, root) for package in packages}
+    if flavour.lean:
+        spare = [package for package in packages if package.name not in flavour.libraries]
+        _shed(root, {path for package in spare for path in taken[package]})
+    used = tuple(package for package, paths in taken.items() if any(map(os.path.lexists, paths)))
     _bundle_authorities(root)
     _add_own(root, {**flavour.links, **dict.fromkeys(("python", "python3"), f"python{python}")})
     _compile_library(root, python)
@@ -56,7 +64,7 @@ def members(root: Path) -> Iterator[Member]:
     """Give the tree as tar members; of a file's mode only whether it is a program is kept."""
     for path, mode in _FOLDERS.items():
         yield folder_member(path, mode)
-    for name in _MERGED:
+    for name in MERGED:
         yield link_member(name, f"usr/{name}")
     for source in root.rglob("*"):
         path = source.relative_to(root).as_posix()
@@ -66,31 +74,49 @@ def members(root: Path) -> Iterator[Member]:
             yield disk_member(path, source, 0o755 if source.stat().st_mode & 0o100 else 0o644)
 
 
-def _take(package: debian.Package, kept: re.Pattern[str], root: Path) -> bool:
-    found = False
+def _take(package: debian.Package, kept: re.Pattern[str], root: Path) -> list[Path]:
+    """Write what is kept of a package, and give the paths of that."""
+    found = []
     for member, data in debian.contents(package):
-        path = _merged(normpath(member.name))
+        path = merged(normpath(member.name))
         if kept.fullmatch(path):
-            found = True
+            found.append(root / path)
             _write(member, data, root / path, path)
     return found
+
+
+def _shed(root: Path, spare: set[Path]) -> None:
+    """Remove the shared libraries among ``spare`` paths that nothing in the tree needs, nor what
+    those alone need."""
+    left = {path for path in spare if path.parent == root / _LIBRARIES and ".so" in path.name}
+    while True:
+        needed = {root / _LIBRARIES / name for name in _needed(root)}
+        needed |= {path.resolve() for path in needed}
+        gone = left - needed
+        if not gone:
+            return
+        for path in gone:
+            path.unlink()
+        left -= gone
+
+
+def _needed(root: Path) -> Iterator[str]:
+    """Give the name of every library that a compiled file in the tree needs."""
+    for path in root.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            try:
+                yield from elf.read(path.read_bytes()).needed
+            except elf.ElfError:
+                continue  # it is not compiled, or needs none
 
 
 def _write(member: tarfile.TarInfo, data: bytes, target: Path, path: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if member.issym():
-        pointing_to = PurePosixPath("/", normpath(member.name)).parent / member.linkname
-        inside = _merged(normpath(pointing_to).lstrip("/"))
-        # Relative, so that it leads to the same file where the base is unpacked on a host.
-        target.symlink_to(relpath(inside, PurePosixPath(path).parent))
+        target.symlink_to(link_target(path, member))
     else:
         target.write_bytes(data)
         target.chmod(member.mode & 0o755)
-
-
-def _merged(path: str) -> str:
-    """Give where a path is when /bin, /sbin, /lib and /lib64 are links into /usr."""
-    return f"usr/{path}" if path.partition("/")[0] in _MERGED else path
 
 
 def _bundle_authorities(root: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from imagesmith.cli.command import Result, command
 from imagesmith.cli.console import Console
 from imagesmith.cli.options import ImageName, workshop
 from imagesmith.findings import ImagesmithError, error
+
+if TYPE_CHECKING:
+    from imagesmith.base.flavour import Flavour
 
 
 @command(app, "inspect")
@@ -60,6 +63,9 @@ def base_build_command(
     python: Annotated[
         str | None, typer.Option("--python", help="The minor version, as 3.11.")
     ] = None,
+    kind: Annotated[
+        str, typer.Option("--kind", metavar="closure|pyspark", help="What it is to run.")
+    ] = "closure",
     source: Annotated[
         str | None, typer.Option("--from", metavar="REF", help="An image: HOST/PATH:TAG, oci:DIR.")
     ] = None,
@@ -68,10 +74,11 @@ def base_build_command(
     from imagesmith import base
     from imagesmith.store import Store
 
+    flavour = _flavour(kind, source)
     if source is not None:
         made = base.take(Store.default(), source, python, console)
     elif python is not None:
-        made = base.ensure(Store.default(), python, console)
+        made = base.ensure(Store.default(), python, console, flavour)
     else:
         raise ImagesmithError(
             error(
@@ -84,10 +91,28 @@ def base_build_command(
     return Result(made.pinned, {"base": made.pinned, "labels": dict(made.config.labels)})
 
 
+def _flavour(kind: str, source: str | None) -> Flavour:
+    """Give what a base is to be; ImagesmithError (usage.kind) if there is no such kind of it."""
+    from imagesmith.base.flavour import BASES, CLOSURE
+
+    if kind in BASES and (source is None or BASES[kind] is CLOSURE):
+        return BASES[kind]
+    raise ImagesmithError(
+        error(
+            "usage.kind",
+            kind,
+            f"no base of the kind {kind!r} is made" + (" from another image" if source else ""),
+            f"name one of {', '.join(BASES)}, or --from alone",
+        )
+    )
+
+
 @command(base_app, "list")
 def base_list_command(console: Console) -> Result:
-    """Name the bases that are there."""
+    """Name the bases that are there, with their Python, glibc and size."""
     from imagesmith import base
+    from imagesmith.cli.report import bases
 
-    names = [image.pinned for image in base.available(workshop(console).store)]
-    return Result("\n".join(names), {"bases": names})
+    store = workshop(console).store
+    found = [base.described(image, store) for image in base.available(store)]
+    return Result(bases(found), {"bases": found})

@@ -54,6 +54,10 @@ Base = Annotated[
     str | None,
     typer.Option("--base", metavar="REF", help="The base: a name, digest, oci:DIR or HOST/PATH."),
 ]
+Apt = Annotated[
+    list[str] | None,
+    typer.Option("--apt", metavar="NAME", help="A Debian package that the image gets."),
+]
 Rtol = Annotated[float, typer.Option("--rtol", help="How far two numbers may be apart.")]
 NoCompare = Annotated[bool, typer.Option("--no-compare", help="Let the answers be what they are.")]
 Template = Annotated[
@@ -84,7 +88,9 @@ class LockOptions:
     ] = DepsName.NEEDED
     allow_missing: Annotated[
         list[str] | None,
-        typer.Option("--allow-missing", metavar="NAME", help="Leave it out though it is needed."),
+        typer.Option(
+            "--allow-missing", metavar="NAME", help="Leave it out though needed (a .so, too)."
+        ),
     ] = None
     update: Annotated[
         list[str] | None,

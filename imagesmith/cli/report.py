@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imagesmith.cli.columns import columns
 from imagesmith.resolve.report import GOOD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from imagesmith.diff import Change, Part
     from imagesmith.resolve.report import Entry, Report
@@ -37,6 +37,15 @@ def changed(changes: Sequence[Change], sizes: Sequence[int]) -> str:
     lines = columns([(c.name, c.kind, _part(c.before), _part(c.after)) for c in changes])
     before, after = (f"{size / 1e6:,.1f} MB" for size in sizes)
     return "\n".join([*lines, f"{len(changes)} changes; {before} before, {after} after"])
+
+
+def bases(described: Sequence[Mapping[str, Any]]) -> str:
+    """Put bases on lines: the reference with its digest, Python, glibc, and what it takes."""
+    rows = [
+        (b["base"], f"Python {b['python']}", f"glibc {b['glibc']}", f"{b['size'] / 1e6:.1f} MB")
+        for b in described
+    ]
+    return "\n".join(columns(rows)) if rows else ""
 
 
 def _row(entry: Entry) -> tuple[str, ...]:

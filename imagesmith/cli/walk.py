@@ -14,6 +14,7 @@ from imagesmith.cli.app import app
 from imagesmith.cli.command import Result, command
 from imagesmith.cli.console import Console
 from imagesmith.cli.options import (
+    Apt,
     Base,
     Env,
     ImageName,
@@ -105,6 +106,7 @@ def render_command(
     folder: Annotated[Path, typer.Option("--output", "-o", help="The folder of the context.")],
     template: Template = None,
     base: Base = None,
+    apt: Apt = None,
     locking: LockOptions = LockOptions(),
 ) -> Result:
     """Write a build context that plain `docker build` takes, without a network."""
@@ -114,7 +116,12 @@ def render_command(
 
     shop = workshop(console)
     wish = pipeline.BuildWish(
-        base, locking.sources(), locking.wish(), locking.pip_resolver, template=template
+        base,
+        locking.sources(),
+        locking.wish(),
+        locking.pip_resolver,
+        template=template,
+        apt=tuple(apt or ()),
     )
     if is_pack(bundle):
         from imagesmith.packing import render_pack
@@ -140,6 +147,7 @@ def build_command(
     samples: SamplesFile = None,
     strings: Strings = "str",
     base: Base = None,
+    apt: Apt = None,
     locking: LockOptions = LockOptions(),
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not start the image.")] = False,
     rtol: Rtol = 1e-6,
@@ -183,6 +191,7 @@ def build_command(
         builder=builder,
         template=template,
         max_size=parse_size(max_size) if max_size else None,
+        apt=tuple(apt or ()),
     )
     taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
     found = made(Model("", taking, wish, output, push, sign), workshop(console))
@@ -201,6 +210,7 @@ def pack_command(
     samples: SamplesFile = None,
     strings: Strings = "str",
     base: Base = None,
+    apt: Apt = None,
     locking: LockOptions = LockOptions(),
 ) -> Result:
     """Put all that an image is made of into one archive, to build it without a network."""
@@ -209,7 +219,9 @@ def pack_command(
 
     shop = workshop(console)
     taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)
-    wish = pipeline.BuildWish(base, locking.sources(), locking.wish(), locking.pip_resolver)
+    wish = pipeline.BuildWish(
+        base, locking.sources(), locking.wish(), locking.pip_resolver, apt=tuple(apt or ())
+    )
     image = pack(pipeline.captured(taking, shop), wish, file, shop)
     return Result(str(file), {"pack": str(file), "image": image.pinned})
 

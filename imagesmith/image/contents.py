@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 from imagesmith.findings import Finding, ImagesmithError, error
 from imagesmith.image.conda import conda_members
-from imagesmith.image.plan import CondaLayer, FilesLayer, PlannedLayer, PrefixLayer, WheelsLayer
+from imagesmith.image.plan import (
+    CondaLayer,
+    FilesLayer,
+    PlannedLayer,
+    PrefixLayer,
+    WheelsLayer,
+)
 from imagesmith.image.sources import byte_code
+from imagesmith.image.system import SystemLayer, system_members
 from imagesmith.image.tar import Member, disk_member, file_member, link_member
 from imagesmith.image.wheel import ENVIRONMENT, Site, archives, check_wheel, wheel_members
 
@@ -28,6 +35,8 @@ def members(layer: PlannedLayer, store: Store, compiler: Compiler) -> Iterator[M
     (build.package) for conda packages that may not, and DamagedError for what the store damaged.
     """
     match layer:
+        case SystemLayer():
+            return system_members(layer.packages, store)
         case PrefixLayer():
             return _prefix(layer)
         case CondaLayer():
@@ -44,6 +53,8 @@ def refused(layer: PlannedLayer, bad: Exception) -> Finding:
         code, remedy = "build.wheel", "the wheel is not well-formed: lock another version of it"
     elif isinstance(layer, CondaLayer):
         code, remedy = "build.package", "a package is not well-formed: lock another build of it"
+    elif isinstance(layer, SystemLayer):
+        code, remedy = "build.package", "name another package with --apt"
     else:
         code, remedy = "build.file", "capture again, and leave the bundle alone while it is built"
     message = f"the layer of {layer.comment} cannot be made: {bad}"

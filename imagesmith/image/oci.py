@@ -42,7 +42,9 @@ LABEL_BASE_DIGEST = "io.imagesmith.base.digest"
 LABEL_PYTHON = "io.imagesmith.python"  # X.Y
 LABEL_EXECUTABLE = "io.imagesmith.executable"  # where that Python is, unless in /usr/bin
 LABEL_GLIBC = "io.imagesmith.glibc"  # X.Y
-LABEL_PACKAGES = "io.imagesmith.packages"  # Debian's: "name=version name=version …", sorted
+LABEL_RPC = "io.imagesmith.rpc"  # of Clipper, the version that the runtime speaks
+LABEL_PACKAGES = "io.imagesmith.packages"  # of Debian, "name=version name=version …", sorted
+LABEL_SYSTEM = "io.imagesmith.system"  # those above the base, likewise
 LABEL_INPUT_TYPE = "io.imagesmith.input-type"
 LABEL_MODULES = "io.imagesmith.modules"  # what the function needs, a JSON list
 LABEL_MODEL = "io.imagesmith.model"

@@ -1,8 +1,8 @@
 """The plan of an image, all of it data: its base, its layers in order, its config.
 
 The order goes from what most images share to what changes most, so that a registry and an engine
-find what they already have: prefix or conda's packages, the heavy ones first, wheels likewise,
-lock, runtime, model.
+find what they already have: system packages, prefix or conda's packages, the heavy ones first,
+wheels likewise, lock, runtime, model.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imagesmith.image import bytecode, oci
+from imagesmith.image import bytecode, oci, system
 from imagesmith.image.sbom import SBOM, sbom
+from imagesmith.image.system import SystemLayer
 from imagesmith.image.wheel import ENVIRONMENT
 from imagesmith.resolve.files import PACKAGES, REQUIREMENTS, packages, requirements
 from imagesmith.store import canonical, sha256, sha256_file
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagesmith.capture.bundle import Capture
+    from imagesmith.image.system import SystemPackage
     from imagesmith.resolve.lock import Artifact, Lock, LockedPackage, LockedWheel
     from imagesmith.store import Store
 
@@ -102,7 +104,7 @@ class FilesLayer:
         return {path: file for path, file in self.files.items() if path.endswith(".py")}
 
 
-PlannedLayer = PrefixLayer | CondaLayer | WheelsLayer | FilesLayer
+PlannedLayer = SystemLayer | PrefixLayer | CondaLayer | WheelsLayer | FilesLayer
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,11 @@ class ImagePlan:
     layers: tuple[PlannedLayer, ...]
     config: oci.ImageConfig
     created: str
+
+    @property
+    def system(self) -> tuple[SystemPackage, ...]:
+        """Debian's packages above the base."""
+        return next((one.packages for one in self.layers if isinstance(one, SystemLayer)), ())
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -129,29 +136,39 @@ class ImagePlan:
 
 
 def plan(
-    capture: Capture, lock: Lock, base: oci.Image, runtime: Path, store: Store, created: str
+    capture: Capture,
+    lock: Lock,
+    base: oci.Image,
+    runtime: Path,
+    store: Store,
+    created: str,
+    packages: tuple[SystemPackage, ...] = (),
 ) -> ImagePlan:
-    """Lay out the image of a capture.
+    """Lay out the image of a capture, with Debian ``packages`` above the base.
 
     ``runtime`` is the folder of the runtime's sources; ``created`` an RFC 3339 time. What the lock
     names is in the store.
     """
+    system = (SystemLayer(packages),) if packages else ()
     layers: tuple[PlannedLayer, ...] = (
-        *environment(lock, base, store),
-        _lock_layer(lock, base, created),
+        *system,
+        *environment(lock, base, store, room=_LIMIT - len(base.layers) - len(system) - 3),
+        _lock_layer(lock, base, created, packages),
         _runtime_layer(runtime),
         _model_layer(capture),
     )
     reference = f"{capture.name}:{capture.version}"
-    return ImagePlan(reference, base, layers, _config(capture, base), created)
+    return ImagePlan(reference, base, layers, _config(capture, base, packages), created)
 
 
-def environment(lock: Lock, base: oci.Image, store: Store) -> tuple[PlannedLayer, ...]:
+def environment(
+    lock: Lock, base: oci.Image, store: Store, room: int = _LIMIT - 8
+) -> tuple[PlannedLayer, ...]:
     """Lay out what a lock names, which is in the store: a conda prefix where it has packages, else
-    a venv over the base's Python."""
+    a venv over the base's Python. There is ``room`` for so many layers."""
     minor = lock.target.python
     frame = () if lock.packages else (PrefixLayer(minor, base_python(base, minor)),)
-    heavy = _heavy(lock.artifacts, store, _LIMIT - len(base.layers) - 5)
+    heavy = _heavy(lock.artifacts, store, room - 2)  # the frame or the light packages; light wheels
     return (
         *frame,
         *(CondaLayer(group, minor) for group in _grouped(lock.packages, heavy)),
@@ -171,7 +188,7 @@ def _heavy(artifacts: Sequence[Artifact], store: Store, room: int) -> frozenset[
     return frozenset(heavy[:room])
 
 
-def _size(artifact: Artifact, store: Store) -> int:
+def _size(artifact: Artifact | SystemPackage, store: Store) -> int:
     return store.path(artifact.digest).stat().st_size
 
 
@@ -189,13 +206,15 @@ def _grouped(
         yield light
 
 
-def _lock_layer(lock: Lock, base: oci.Image, created: str) -> FilesLayer:
+def _lock_layer(
+    lock: Lock, base: oci.Image, created: str, system: tuple[SystemPackage, ...]
+) -> FilesLayer:
     # Without pylock.toml: its URLs say where this host's wheels came from, which is nothing that
     # the image is a function of, nor anybody's business who pulls it.
     texts = {f"{_ABOUT}/{REQUIREMENTS}": requirements(lock)}
     if lock.packages:
         texts[f"{_ABOUT}/{PACKAGES}"] = packages(lock)
-    texts[f"{_ABOUT}/{SBOM}"] = sbom(lock, base, created)
+    texts[f"{_ABOUT}/{SBOM}"] = sbom(lock, base, created, system)
     return FilesLayer("lock", texts=texts)
 
 
@@ -241,7 +260,10 @@ def search_path(base: oci.Image) -> str:
     return f"/{ENVIRONMENT}/bin:{path}"
 
 
-def _config(capture: Capture, base: oci.Image) -> oci.ImageConfig:
+def _config(
+    capture: Capture, base: oci.Image, packages: tuple[SystemPackage, ...]
+) -> oci.ImageConfig:
+    system = {oci.LABEL_SYSTEM: " ".join(map(str, packages))} if packages else {}
     return oci.ImageConfig(
         env={
             **base.config.env,
@@ -268,6 +290,7 @@ def _config(capture: Capture, base: oci.Image) -> oci.ImageConfig:
             oci.LABEL_INPUT_TYPE: capture.input_type,
             oci.LABEL_MODULES: canonical(list(capture.modules)).decode(),
             oci.LABEL_BASE_DIGEST: base.manifest.digest,
+            **system,
         },
         healthcheck={
             "Test": ["CMD", "test", "-f", f"/{READY}"],
@@ -283,6 +306,8 @@ def weight(layer: PlannedLayer, store: Store) -> int:
     match layer:
         case PrefixLayer():
             return 0
+        case SystemLayer():
+            return sum(_size(package, store) for package in layer.packages)
         case CondaLayer():
             return sum(_size(package, store) for package in layer.packages)
         case WheelsLayer():
@@ -296,6 +321,8 @@ def key(layer: PlannedLayer, base: oci.Image) -> Any:
     """Give the JSON data that a layer's bytes are a function of."""
     compiler = [base.manifest.digest, bytecode.RECIPE]  # byte code is the base's interpreter's
     match layer:
+        case SystemLayer():
+            return ["system", system.RECIPE, [[p.name, p.digest] for p in layer.packages]]
         case PrefixLayer():
             return ["prefix", layer.python, layer.executable]
         case CondaLayer():

@@ -14,8 +14,9 @@ from imagesmith.image import oci
 from imagesmith.store import canonical, hex_of, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from imagesmith.image.system import SystemPackage
     from imagesmith.resolve.lock import Lock, LockedPackage, LockedWheel
 
 SBOM = "sbom.spdx.json"
@@ -28,15 +29,17 @@ _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9-]")
 _UNKNOWN = "NOASSERTION"
 
 
-def sbom(lock: Lock, base: oci.Image, created: str) -> bytes:
+def sbom(lock: Lock, base: oci.Image, created: str, system: Sequence[SystemPackage] = ()) -> bytes:
     """Give the bill of materials of an environment on a base; the same bytes for the same two.
 
-    ``created`` is an RFC 3339 time in UTC, to the second. Of a base that does not say what Debian
-    packages it is made of, only its digest is told.
+    ``system`` are Debian's packages that the environment needs beyond the base, ``created`` an
+    RFC 3339 time in UTC, to the second. Of a base that does not say what Debian packages it is made
+    of, only its digest is told.
     """
     debian = base.config.labels.get(oci.LABEL_PACKAGES, "")
-    said = key_of("sbom", lock.digest, base.manifest.digest, debian, created)
-    installed = [*map(_conda, lock.packages), *map(_wheel, lock.wheels)]
+    added = [[package.name, package.digest] for package in system]
+    said = key_of("sbom", lock.digest, base.manifest.digest, debian, created, *added)
+    installed = [*map(_system, system), *map(_conda, lock.packages), *map(_wheel, lock.wheels)]
     below = list(_debian(debian))
     return canonical(
         {
@@ -88,12 +91,22 @@ def _conda(package: LockedPackage) -> dict[str, Any]:
     }
 
 
+def _system(package: SystemPackage) -> dict[str, Any]:
+    checksum = {"algorithm": "SHA256", "checksumValue": hex_of(package.digest)}
+    said = _of_debian(package.name, package.version, "system")
+    return {**said, "checksums": [checksum]}
+
+
+def _of_debian(name: str, version: str, kind: str) -> dict[str, Any]:
+    purl = f"pkg:deb/debian/{_quoted(name)}@{_quoted(version)}"
+    return {**_package(_id(kind, name), name, version), **_named(purl)}
+
+
 def _debian(label: str) -> Iterator[dict[str, Any]]:
     """Read the packages that a base's label names, as ``name=version name=version``."""
     for name, version in dict(item.partition("=")[::2] for item in label.split()).items():
         if name and version:
-            purl = f"pkg:deb/debian/{_quoted(name)}@{_quoted(version)}"
-            yield {**_package(_id("deb", name), name, version), **_named(purl)}
+            yield _of_debian(name, version, "deb")
 
 
 def _dependencies(packages: tuple[LockedPackage, ...]) -> Iterator[dict[str, str]]:

@@ -167,16 +167,17 @@ def _member(
                 _, newline, body = script.read().partition(b"\n")
                 data = b"#!" + site.interpreter.encode() + newline + body
                 return file_member(path, data, mode)
-    return _entry_member(path, mode, wheel, entry, opened)
+    return entry_member(path, mode, wheel, entry, opened)
 
 
-def _entry_member(
+def entry_member(
     path: str,
     mode: int,
     archive: Path,
     entry: zipfile.ZipInfo,
     opened: Callable[[Path], zipfile.ZipFile],
 ) -> Member:
+    """Give a zip's entry as a member, as it lies in the archive where it can be read so."""
     if entry.compress_type == zipfile.ZIP_DEFLATED:
         place = _offset(opened(archive), entry)
         deflated = Deflated(archive, place, entry.compress_size, entry.CRC)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imagesmith.capture import bundle
 from imagesmith.findings import ImagesmithError
 from imagesmith.image import layout, oci
+from imagesmith.image.system import SystemPackage
 from imagesmith.pack import BLOBS, BUNDLE, RUNTIME
 from imagesmith.pack.archive import UNREADABLE, broken, proved
 from imagesmith.partial import scratch
@@ -37,6 +38,7 @@ class Packed:
     capture: Capture
     lock: Lock
     base: oci.Image
+    system: tuple[SystemPackage, ...]
     runtime: Path
     created: str
     digest: str
@@ -67,7 +69,8 @@ def _taken(archive: Archive, folder: Path, store: Store) -> Packed:
             if path.partition("/")[0] in (BUNDLE, RUNTIME) or path in _LOCKS:
                 _write(archive, path, folder / path)
         lock, capture = lock_files.read(folder), bundle.read(folder / BUNDLE)
-        for artifact in lock.artifacts:
+        system = _system(archive.about.get("system"))
+        for artifact in (*system, *lock.artifacts):
             _take(archive, artifact.digest, store)
     except UNREADABLE as bad:
         raise ImagesmithError(broken(archive.file, archive.file.name, str(bad))) from bad
@@ -80,11 +83,20 @@ def _taken(archive: Archive, folder: Path, store: Store) -> Packed:
         capture,
         lock,
         base,
+        system,
         folder / RUNTIME,
         created=about["created"],
         digest=about["digest"],
         packer=about["imagesmith"],
     )
+
+
+def _system(said: Any) -> tuple[SystemPackage, ...]:
+    """Read what Debian packages an image has above its base; ValueError if that is not said."""
+    try:
+        return tuple(SystemPackage(str(n), str(v), str(digest)) for n, v, digest in said)
+    except TypeError:
+        raise ValueError("it does not say what system packages it has") from None
 
 
 def _base(archive: Archive, store: Store) -> oci.Image:

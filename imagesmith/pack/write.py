@@ -60,7 +60,7 @@ def write(
             [
                 *_texts(image, plan, capture, lock),
                 *_files(capture, runtime),
-                *_blobs(image, plan.base, lock, store),
+                *_blobs(image, plan, lock, store),
             ]
         )
         by_path = {member.path: member for member in found}
@@ -101,6 +101,7 @@ def _about(image: Image, plan: ImagePlan) -> dict[str, Any]:
         "digest": image.manifest.digest,
         "created": plan.created,
         "base": plan.base.pinned,
+        "system": [[one.name, one.version, one.digest] for one in plan.system],
     }
 
 
@@ -112,7 +113,8 @@ def _files(capture: Capture, runtime: Path) -> Iterator[Member]:
         yield disk_member(f"{RUNTIME}/{path.name}", path, digest=sha256_file(path))
 
 
-def _blobs(image: Image, base: Image, lock: Lock, store: Store) -> Iterator[Member]:
-    of_images = [blob.digest for blob in (*base.descriptors(), *image.descriptors())]
-    for digest in dict.fromkeys([*of_images, *(one.digest for one in lock.artifacts)]):
+def _blobs(image: Image, plan: ImagePlan, lock: Lock, store: Store) -> Iterator[Member]:
+    of_images = [blob.digest for blob in (*plan.base.descriptors(), *image.descriptors())]
+    artifacts = [one.digest for one in (*plan.system, *lock.artifacts)]
+    for digest in dict.fromkeys([*of_images, *artifacts]):
         yield disk_member(f"{BLOBS}/{hex_of(digest)}", store.path(digest), digest=digest)

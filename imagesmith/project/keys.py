@@ -85,6 +85,7 @@ KEYS = {
     "strings": Key(_one_of("str", "bytes"), Part.CAPTURE, "strings"),
     "env": Key(TEXT, Part.CAPTURE, "env"),
     "base": Key(TEXT, Part.BUILD, "base"),
+    "apt": Key(TEXTS, Part.BUILD, "apt"),
     "builder": Key(_one_of("auto", "layers", "docker"), Part.BUILD, "builder"),
     "template": Key(PATH, Part.BUILD, "template"),
     "pip-resolver": Key(_one_of("uv", "pip-tools"), Part.BUILD, "pip_resolver"),

@@ -102,7 +102,7 @@ def _found(build: Build, store: Store) -> dict[str, Any]:
         "dirty": revision.dirty if revision else None,
         "platform": platform.platform(),
         "dockerfile": _dockerfile(build, store),
-        "sbom": store.add(sbom(build.lock, build.plan.base, build.plan.created)),
+        "sbom": store.add(sbom(build.lock, build.plan.base, build.plan.created, build.plan.system)),
     }
     started = datetime.fromtimestamp(build.began, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {**made, "started": started, "took": round(time.time() - build.began, 3)}

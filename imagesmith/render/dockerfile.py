@@ -9,7 +9,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from imagesmith.findings import Finding, ImagesmithError, error
-from imagesmith.image.plan import CondaLayer, FilesLayer, PrefixLayer, WheelsLayer, base_python
+from imagesmith.image.plan import (
+    CondaLayer,
+    FilesLayer,
+    PrefixLayer,
+    WheelsLayer,
+    base_python,
+)
+from imagesmith.image.system import SystemLayer
 from imagesmith.render.fill import OURS, Fault, FaultError, fill, fill_bounded, own_source
 from imagesmith.store import sha256
 
@@ -118,6 +125,8 @@ def written(
 def _place(layer: PlannedLayer | Layer) -> tuple[str, str]:
     """Give the block that a layer belongs to, and what its tar is called."""
     match layer:
+        case SystemLayer():
+            return "system", "system"
         case PrefixLayer():
             return "environment", "python"
         case CondaLayer(packages=(package,)):
@@ -139,7 +148,7 @@ def _data(
     plan: ImagePlan, base_reference: str | None, places: Sequence[str] | None = None
 ) -> dict[str, Any]:
     """Give what a template is given, as JSON data."""
-    layers: dict[str, list[dict[str, str]]] = {"base": [], "environment": []}
+    layers: dict[str, list[dict[str, str]]] = {"base": [], "system": [], "environment": []}
     layers.update({name: [] for name in _FILES})
     for piece in pieces(plan, with_base=base_reference is None, places=places):
         layers[piece.block].append({"file": piece.file, "comment": piece.comment})
@@ -153,7 +162,8 @@ def _data(
 
 
 def _base_python(plan: ImagePlan) -> str:
-    (first, *_) = (layer for layer in plan.layers if not isinstance(layer, FilesLayer))
+    laid = (PrefixLayer, CondaLayer, WheelsLayer)
+    (first, *_) = (layer for layer in plan.layers if isinstance(layer, laid))
     return base_python(plan.base, first.python)
 
 

@@ -7,6 +7,7 @@ the container needs no network and nothing of the host (docs/architecture.md, "V
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from imagesmith.answers import same
 from imagesmith.findings import Finding, ImagesmithError, error, warning
 from imagesmith.image import oci
+from imagesmith.image.sonames import mend
 from imagesmith.run.runner import Network
 from imagesmith.store import canonical, hex_of, key_of
 
@@ -29,6 +31,8 @@ ANSWERED = "answered"  # facts: an input that an image, by its digest, has been 
 _PORT = 7000
 _PATIENCE = 120.0  # seconds until the hello, and for each batch
 _END_IS_KNOWN_IN = 2.0  # seconds after what ran in a container ended with it
+# What the loader says of a library that it does not find.
+_NO_LIBRARY = re.compile(r"(lib[^\s:/]+\.so[^\s:/]*): cannot open shared object file")
 _SHOWN = 3  # mismatches that are spelled out
 
 
@@ -177,8 +181,15 @@ def _crashed(container: Container, image: oci.Image) -> Finding:
         "verify.crashed",
         image.reference,
         f"the container ended with status {container.status()}: {reason}",
-        "its log above has the whole story; mend the function and build again",
+        _bring_library(reason, image)
+        or "its log above has the whole story; mend the function and build again",
     )
+
+
+def _bring_library(reason: object, image: oci.Image) -> str:
+    """Say what brings the library that is missing, if that is the reason; else ""."""
+    lacking = _NO_LIBRARY.search(str(reason))
+    return f"{lacking[1]} is missing: {mend(lacking[1], image.config)}" if lacking else ""
 
 
 def _failures(report: dict[str, Any], image: oci.Image) -> Iterator[Finding]:
@@ -187,7 +198,8 @@ def _failures(report: dict[str, Any], image: oci.Image) -> Iterator[Finding]:
             "verify.import",
             module,
             f"{module} cannot be imported inside the image: {reason}",
-            "the locked versions do not fit each other: pin another one and lock again",
+            _bring_library(reason, image)
+            or "the locked versions do not fit each other: pin another one and lock again",
         )
     if reason := report.get("error"):
         yield error(

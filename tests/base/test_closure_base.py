@@ -5,6 +5,7 @@ import subprocess
 import tarfile
 
 import pytest
+from root_files import lacking
 
 from imagesmith import base as bases
 from imagesmith.findings import ExitCode, ImagesmithError
@@ -43,13 +44,25 @@ def test_its_labels_tell_python_glibc_and_packages(base):
     assert labels[oci.LABEL_BASE] == "closure"
     assert labels[oci.LABEL_PYTHON] == "3.11"
     assert labels[oci.LABEL_GLIBC] == "2.36"
+    assert labels[oci.LABEL_RPC] == "3"
     packages = labels["io.imagesmith.packages"].split(" ")
     assert packages == sorted(packages)
     assert {"libc6", "busybox", "libstdc++6"} <= {p.partition("=")[0] for p in packages}
 
 
-def test_it_stays_under_80_megabytes_unpacked(members):
-    assert sum(member.size for member in members.values()) < 80e6
+def test_it_stays_under_50_megabytes_unpacked(store, base, members):
+    assert sum(member.size for member in members.values()) < 50e6
+    assert bases.described(base, store)["size"] < 50e6
+
+
+def test_every_library_that_something_in_it_needs_is_there(root):
+    assert lacking(root) == {}
+
+
+def test_no_library_is_there_for_nothing(members):
+    names = {name.rpartition("/")[2].partition(".so")[0] for name in members if ".so" in name}
+    assert {"libm", "libmvec", "libstdc++", "libz", "libcrypt"} <= names
+    assert not {"libkrb5", "libdb-5.3", "libncursesw", "libselinux", "libtirpc"} & names
 
 
 def test_it_holds_only_plain_files_folders_and_links_without_privileges(members):

@@ -1,7 +1,7 @@
 """A plan and its store, for what can be said of a context without building it."""
 
 import pytest
-from plans import add_wheel, make_plan, tiny_base
+from plans import add_package, add_wheel, make_plan, tiny_base
 
 from imagesmith.store import Store
 
@@ -17,8 +17,8 @@ def wheels(shop, tmp_path):
 
 
 @pytest.fixture
-def plan(shop, wheels):
-    return make_plan(tiny_base(shop), wheels)
+def plan(shop, wheels, tmp_path):
+    return make_plan(tiny_base(shop), wheels, [add_package(shop, tmp_path)])
 
 
 @pytest.fixture

@@ -6,10 +6,13 @@ import json
 import tarfile
 import zipfile
 
+from debs import link, make_deb
+
 from imagesmith.image import oci
 from imagesmith.image.bytecode import ByteCode
 from imagesmith.image.layer import write_layer
 from imagesmith.image.plan import FilesLayer, ImagePlan, PrefixLayer, WheelsLayer
+from imagesmith.image.system import SystemLayer, SystemPackage
 from imagesmith.image.tar import file_member
 from imagesmith.resolve.lock import Lock, LockedWheel
 from imagesmith.resolve.platform import Target
@@ -56,10 +59,19 @@ def add_wheel(store, folder, name):
     )
 
 
-def make_plan(base, wheels, config=CONFIG):
+def add_package(store, folder):
+    """Make a Debian package of a library and its link, and keep it in the store."""
+    folder = folder / "libtool1.deb"
+    library = "./lib/x86_64-linux-gnu/libtool.so.1"
+    make_deb(folder, "libtool1", {f"{library}.0": b"x"}, members=[link(library, "libtool.so.1.0")])
+    return SystemPackage("libtool1", "1.0", store.add_file(folder))
+
+
+def make_plan(base, wheels, packages=(), config=CONFIG):
     """Plan an image with every kind of layer; the first wheel has one of its own."""
     first, *others = wheels
     layers = (
+        *((SystemLayer(tuple(packages)),) if packages else ()),
         PrefixLayer("3.11", "/usr/bin/python3.11"),
         WheelsLayer((first,), "3.11"),
         WheelsLayer(tuple(others), "3.11"),

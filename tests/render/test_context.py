@@ -38,9 +38,9 @@ def tree(folder):
 def test_it_holds_what_the_docs_say_and_nothing_else(into, tmp_path):
     assert sorted(tree(into(tmp_path / "context"))) == [
         *("Dockerfile", "SHA256SUMS", "check.py", "layers", "layers/00-base.tar"),
-        *("layers/01-python.tar", "layers/02-anvil.tar", "layers/03-wheels.tar"),
-        *("layers/04-lock.tar", "layers/05-runtime.tar", "layers/06-model.tar"),
-        *("pylock.toml", "record.json", "requirements.txt"),
+        *("layers/01-system.tar", "layers/02-python.tar", "layers/03-anvil.tar"),
+        *("layers/04-wheels.tar", "layers/05-lock.tar", "layers/06-runtime.tar"),
+        *("layers/07-model.tar", "pylock.toml", "record.json", "requirements.txt"),
     ]
 
 
@@ -74,21 +74,24 @@ def test_a_files_time_is_of_its_contents_so_that_buildkit_sends_what_has_changed
     first = times_of(into(tmp_path / "one"))
     second = times_of(into(tmp_path / "two", layers=(*plan.layers[:-1], model)))
     differing = {str(path) for path in first if first[path] != second[path]}
-    assert differing == {"SHA256SUMS", "record.json", "layers/06-model.tar"}
+    assert differing == {"SHA256SUMS", "record.json", "layers/07-model.tar"}
 
 
 def test_each_layer_is_a_tar_of_its_members(into, tmp_path):
     folder = into(tmp_path / "context") / "layers"
-    with tarfile.open(folder / "06-model.tar", "r:") as tar:
+    with tarfile.open(folder / "07-model.tar", "r:") as tar:
         assert tar.getnames() == ["model", "model/func.pkl", "model/é"]
     with tarfile.open(folder / "00-base.tar", "r:") as tar:
         assert tar.getnames() == ["etc", "etc/os-release"]
+    with tarfile.open(folder / "01-system.tar", "r:") as tar:
+        names = ("libtool.so.1", "libtool.so.1.0")
+        assert tar.getnames()[-2:] == [f"usr/lib/x86_64-linux-gnu/{name}" for name in names]
 
 
 def test_each_wheel_is_named_where_its_layer_is_added(into, tmp_path):
     text = (into(tmp_path / "context") / "Dockerfile").read_text()
-    assert "# anvil 1.0\nADD layers/02-anvil.tar /\n" in text
-    assert "# feather 1.0, leaf 1.0\nADD layers/03-wheels.tar /\n" in text
+    assert "# anvil 1.0\nADD layers/03-anvil.tar /\n" in text
+    assert "# feather 1.0, leaf 1.0\nADD layers/04-wheels.tar /\n" in text
 
 
 def test_the_record_says_what_it_is_of_and_not_where_or_when(into, plan, tmp_path):
@@ -114,7 +117,7 @@ def test_a_whole_context_passes_its_own_check(into, tmp_path):
     assert tree(tmp_path / "context") == before
 
 
-@pytest.mark.parametrize("name", ["layers/06-model.tar", "pylock.toml", "record.json"])
+@pytest.mark.parametrize("name", ["layers/07-model.tar", "pylock.toml", "record.json"])
 @pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"other"), lambda p: p.unlink()])
 def test_a_spoilt_context_fails_its_own_check(into, tmp_path, name, spoil):
     folder = into(tmp_path / "context")

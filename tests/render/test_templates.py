@@ -9,7 +9,7 @@ from imagesmith.image import oci
 from imagesmith.render import dockerfile
 
 EXTENDS = '{% extends "Dockerfile.j2" %}\n'
-BLOCKS = ["base", "check", "environment", "lock", "runtime", "model", "config"]
+BLOCKS = ["base", "check", "system", "environment", "lock", "runtime", "model", "config"]
 
 
 def refused(plan, template):
@@ -39,7 +39,8 @@ def insert(lines, block, line):
     """Put a line where a block ends: before what only the next one has."""
     ends = {
         "base": "# Nothing is built from a context that is not whole.",
-        "check": "# environment of Python 3.11",
+        "check": "# libtool1 1.0",
+        "system": "# environment of Python 3.11",
         "environment": "# lock",
         "lock": "# runtime",
         "runtime": "# model",
