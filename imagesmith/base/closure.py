@@ -89,7 +89,7 @@ def find(store: Store, reference: str, progress: Progress | None = None) -> oci.
     """
     try:
         found = _found(store, reference, progress)
-        if found is None or TOOLCHAIN.label in found.config.labels:
+        if found is None or TOOLCHAIN.label in found.config.labels or not _is_here(found):
             return None
         use_file(store.path(found.manifest.digest))
         if _is_ours(found):
@@ -99,6 +99,11 @@ def find(store: Store, reference: str, progress: Progress | None = None) -> oci.
         return adopt(found, store)
     except (ValueError, OSError) as bad:
         raise damaged(reference, bad) from bad
+
+
+def _is_here(image: oci.Image) -> bool:
+    """Say whether all of an image is there: a blob that was found damaged is dropped."""
+    return all(image.blob(blob.digest).is_file() for blob in image.descriptors())
 
 
 def _is_ours(image: oci.Image) -> bool:

@@ -1927,9 +1927,11 @@ def corresponding(path: str, files: Iterable[tuple[str, str]]) -> list[Any]:
 
 
 def _files_of_folder(source: str) -> Iterator[str]:
+    """Give the files below a folder, and the links to folders, which are not followed."""
     for folder, folders, files in os.walk(source):
         folders[:] = sorted(f for f in folders if f != "__pycache__" and f[0] != ".")
-        yield from (os.path.join(folder, file) for file in sorted(files))
+        links = (name for name in folders if os.path.islink(os.path.join(folder, name)))
+        yield from (os.path.join(folder, name) for name in sorted([*files, *links]))
 
 
 def _files_of_archive(archive: str, source: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import tarfile
+from dataclasses import replace
 
 import pytest
 from root_files import lacking
@@ -199,6 +200,14 @@ def test_one_from_elsewhere_that_is_damaged_is_refused(base, tmp_path):
     with pytest.raises(ImagesmithError, match="expected sha256:") as refused:
         bases.find(Store(tmp_path / "store"), f"oci:{tmp_path}/layout")
     assert refused.value.findings[0].code == "build.damaged"
+
+
+def test_one_of_which_a_part_is_gone_is_not_there(base, tmp_path):
+    store = Store(tmp_path)
+    for blob in (base.config_blob, base.manifest):
+        store.add_file(base.blob(blob.digest))
+    layout.put(store.root, replace(base, blobs=store.blobs))
+    assert bases.find(store, "3.11") is None
 
 
 def test_a_store_that_cannot_be_written_says_so(tmp_path):

@@ -134,8 +134,9 @@ def test_caches_hidden_folders_and_links_out_stay_behind(project, tmp_path):
         (project.folder / "pkg" / folder).mkdir()
         (project.folder / "pkg" / folder / "file").touch()
     (project.folder / "pkg" / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (project.folder / "pkg" / "system").symlink_to("/etc")
     assert copied(project.capture("model.py:predict")) == {"model.py", "pkg/__init__.py"}
-    assert project.heard.codes == ["capture.link-out"]
+    assert project.heard.codes == ["capture.link-out", "capture.link-out"]
 
 
 def test_a_compiled_local_module_is_told(project):
