@@ -24,6 +24,7 @@ _DISTRIBUTIONS = "/usr/local/lib/python3.11/dist-packages"
 _CERTIFICATES = "/usr/local/share/host.pem"
 _KNOW_CERTIFICATES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _OF_HOST = ("PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "http_proxy", "https_proxy")
+_PACKAGES = "--include=python3.11,python3-distutils,ca-certificates,netbase,tzdata,usr-is-merged"
 _NOT_READ = ("doc", "info", "locale", "man")
 _PIP = '#!/bin/sh\nexec python3.11 -m pip "$@"\n'
 # Its builds reach the network through the host's, since its bridge leads nowhere, and no
@@ -103,9 +104,9 @@ def _root() -> Path:
         with tempfile.TemporaryDirectory() as name:
             hooks = [f"--customize-hook={hook}" for hook in _hooks(Path(name))]
             left_out = [f"--dpkgopt=path-exclude=/usr/share/{kind}/*" for kind in _NOT_READ]
-            packages = "--include=python3.11,python3-distutils,ca-certificates,netbase,tzdata"
             target = ("--format=tar", "bookworm", partial)
-            ran(["mmdebstrap", "--variant=apt", packages, *left_out, *hooks, *target])
+            merged = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"  # else perl comes along
+            ran(["mmdebstrap", "--variant=apt", merged, _PACKAGES, *left_out, *hooks, *target])
         partial.rename(kept)
     return kept
 
