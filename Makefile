@@ -43,6 +43,9 @@ typecheck: .venv/.has-check
 
 bench: .venv/.has-test
 	@$(call need,mmdebstrap,mmdebstrap)
+	@$(call need,dockerd,docker.io)
+	@$(call need,docker-registry,docker-registry)
+	@$(call need,ip,iproute2)
 	$(BIN)/python -m benchmarks
 
 clean:

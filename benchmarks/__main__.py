@@ -6,18 +6,21 @@ is busy is busy for both. Compare the ratios, not the figures: those belong to t
 
 import importlib
 import sys
+from collections.abc import Iterable
 
 from benchmarks.measure import Row
 
 NAMES = (
-    *("start", "cold_build", "rebuild", "layer"),
+    *("start", "cold_build", "peers", "rebuild", "push", "growth", "layer"),
     *("round_trip", "pip_lock", "conda_lock"),
 )
+_HEAD = ("what", "imagesmith", "beside", "", "ratio", "limit")
+_WIDTHS = (40, 10, 42, 10, 6, 12)
 
 
 def main(names: list[str]) -> None:
     """Run the benchmarks of these names, all of them if there is none."""
-    print(f"{'what':<38}{'imagesmith':>12}  {'beside':<34}{'':>10}{'ratio':>7}  limit")
+    print(_cells(_HEAD), _cells(["-" * width for width in _WIDTHS]), sep="\n", flush=True)
     for name in names or NAMES:
         module = importlib.import_module(f"benchmarks.{name}")
         for row in module.rows():
@@ -25,9 +28,15 @@ def main(names: list[str]) -> None:
 
 
 def _line(row: Row) -> str:
-    beside = f"{row.beside:<34}{row.of_beside:>10.{row.digits}f}" if row.beside else " " * 44
-    ratio = f"{row.ours / row.of_beside:>7.2f}" if row.beside else " " * 7
-    return f"{row.what:<38}{row.ours:>9.{row.digits}f} {row.unit:<2}  {beside}{ratio}  {row.limit}"
+    ours, beside = (f"{value:.{row.digits}f} {row.unit}" for value in (row.ours, row.of_beside))
+    ratio = f"{row.ours / row.of_beside:.2f}" if row.of_beside else ""
+    return _cells((row.what, ours, row.beside, beside if ratio else "", ratio, row.limit))
+
+
+def _cells(texts: Iterable[str]) -> str:
+    """Give a line of a table, as it reads in a terminal and in Markdown."""
+    padded = (text.ljust(width) for text, width in zip(texts, _WIDTHS, strict=True))
+    return f"| {' | '.join(padded)} |"
 
 
 main(sys.argv[1:])

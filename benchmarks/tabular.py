@@ -15,7 +15,7 @@ from imagesmith.store import Store
 from tests import engines
 
 PACKAGES = ("cloudpickle", "pandas", "scikit-learn")
-_KEPT = PROJECT / ".cache" / "benchmarks"
+KEPT = PROJECT / ".cache" / "benchmarks"
 _MODEL = """
 import pandas
 from sklearn.datasets import load_iris
@@ -79,7 +79,7 @@ def ran(command: list[object], **options: object) -> str:
 
 def environment() -> Path:
     """Give a prefix that has the model's packages; made once."""
-    prefix = _KEPT / "tabular"
+    prefix = KEPT / "tabular"
     if not (prefix / "whole").exists():
         shutil.rmtree(prefix, ignore_errors=True)
         ran([sys.executable, "-m", "venv", prefix])
