@@ -4,30 +4,25 @@ import subprocess
 import sys
 
 import pytest
+from engines import own_engine
 from uv import find_uv_bin
 
 from imagesmith.image import layout, oci
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.apt,
-    pytest.mark.index,
-    pytest.mark.long,
-    pytest.mark.skipif(
-        subprocess.run(
-            [sys.executable, "-c", "import ctypes; ctypes.CDLL('libgomp.so.1')"],
-            capture_output=True,
-            check=False,
-        ).returncode
-        != 0,
-        reason="this host has no libgomp1, so that lightgbm cannot be captured on it",
-    ),
-]
+pytestmark = [pytest.mark.root, pytest.mark.apt, pytest.mark.index, pytest.mark.long]
+
+HAS_GOMP = subprocess.run(
+    [sys.executable, "-c", "import ctypes; ctypes.CDLL('libgomp.so.1')"],
+    capture_output=True,
+    check=False,
+)
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
     """Give an environment with lightgbm."""
+    if HAS_GOMP.returncode:
+        pytest.skip("this host has no libgomp1, so that lightgbm cannot be captured on it")
     prefix = tmp_path_factory.mktemp("lightgbm") / "env"
     uv = [find_uv_bin()]
     subprocess.run([*uv, "venv", "-q", "-p", sys.executable, prefix], check=True)
@@ -73,3 +68,17 @@ def test_allowed_to_be_missing_it_is_verifying_that_names_the_package(boosted):
     done, _ = boosted("--allow-missing", "libgomp.so.1")
     assert done.returncode == 7, done.stderr
     assert "do:  libgomp.so.1 is missing: --apt libgomp1" in done.stderr
+
+
+@pytest.mark.engine
+def test_an_engine_builds_the_same_files_of_a_system_package(imagesmith, base):
+    with own_engine() as engine:
+        done = imagesmith(
+            *("build", "fixtures/functions/echo.py:sums", "--name", "m", "--version", "1"),
+            *("--apt", "libgomp1", "--builder", "docker", "--output", "docker"),
+            DOCKER_HOST=engine.host,
+        )
+        assert done.returncode == 0, done.stderr
+        code = "import ctypes; print(ctypes.CDLL('libgomp.so.1').omp_get_max_threads() > 0)"
+        ran = engine.run("run", "--rm", "--entrypoint", "python", "m:1", "-c", code)
+        assert ran.stdout == "True\n"
