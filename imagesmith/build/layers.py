@@ -17,7 +17,7 @@ from imagesmith.image.layer import kept_layer, layer_of
 from imagesmith.image.plan import HEAVY, key, weight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from imagesmith.image.plan import ImagePlan, PlannedLayer
     from imagesmith.progress import Progress
@@ -73,27 +73,22 @@ class LayersBuilder:
         known: list[oci.Layer | None],
         made: Callable[[oci.Layer], None],
     ) -> list[oci.Layer]:
-        """Make the layers that are not known; they are told of in their order.
-
-        What takes longest is begun first, so that the others are made beside it; but what takes
-        no time goes before, since the lowest layer is waited for.
-        """
-        weights = {id(planned): weight(planned, self.store) for planned in plan.layers}
-        by_weight = sorted(
-            (planned for planned, there in zip(plan.layers, known, strict=True) if not there),
-            key=lambda planned: (weights[id(planned)] >= HEAVY, -weights[id(planned)]),
-        )
+        """Make the layers that are not known; they are told of in their order."""
         layers = []
         with (
             self.progress.count("build", "layers", len(known)) as advance,
             ThreadPoolExecutor(_AT_A_TIME) as pool,
         ):
-            making = {id(one): pool.submit(self._layer, one, plan.base) for one in by_weight}
+            making = {
+                place: pool.submit(self._layer, plan.layers[place], plan.base)
+                for place in self._begun(plan.layers)
+                if known[place] is None
+            }
             try:
                 for below in plan.base.layers:
                     made(below)
-                for planned, there in zip(plan.layers, known, strict=True):
-                    one = there or making[id(planned)].result()
+                for place, there in enumerate(known):
+                    one = there or making[place].result()
                     made(one)
                     advance(1)
                     layers.append(one)
@@ -101,6 +96,16 @@ class LayersBuilder:
                 pool.shutdown(cancel_futures=True)
                 raise
         return layers
+
+    def _begun(self, layers: Sequence[PlannedLayer]) -> list[int]:
+        """Give the places of layers in the order in which they are begun.
+
+        First those up to the lowest heavy one, for which an engine waits; then what takes longest,
+        so that the others are made beside it.
+        """
+        weights = [weight(planned, self.store) for planned in layers]
+        lowest = next((place for place, size in enumerate(weights) if size >= HEAVY), 0)
+        return sorted(range(len(layers)), key=lambda place: (place > lowest, -weights[place]))
 
     def _layer(self, planned: PlannedLayer, base: oci.Image) -> oci.Layer:
         contents = partial(members, planned, self.store, BaseCompiler(self.store, base))

@@ -161,13 +161,15 @@ def inflated(member: Member) -> Iterator[tuple[bytes, bytes]]:
     with reading(member), _opened(said.file) as archive:
         for begin in range(0, said.size, _COPY):
             rest = chunk = os.pread(archive, min(_COPY, said.size - begin), said.offset + begin)
-            while rest or chunk:
+            while True:
                 plain = stream.decompress(rest, _COPY)
-                crc, size = zlib.crc32(plain, crc), size + len(plain)
+                crc, size = isal_zlib.crc32(plain, crc), size + len(plain)
                 if size > member.size or stream.unused_data:
                     raise ValueError(f"{member.path!r} is not as its archive announces it")
                 yield chunk, plain
                 rest, chunk = stream.unconsumed_tail, b""
+                if not rest and len(plain) < _COPY:  # else the stream may hold something back
+                    break
     if not stream.eof or (crc, size) != (said.crc, member.size):
         raise ValueError(f"{member.path!r} is not as its archive announces it")
 

@@ -2,14 +2,17 @@
 
 import io
 import tarfile
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesmith.image.tar import (
+    Deflated,
     Kind,
     Member,
+    contents,
     file_member,
     folder_member,
     link_member,
@@ -29,6 +32,27 @@ def written(members) -> bytes:
 def read(data: bytes) -> list[tarfile.TarInfo]:
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         return tar.getmembers()
+
+
+MEGABYTE = 1 << 20
+
+
+# What deflates well says megabytes in some bytes: as many as are asked for at a time, and one more.
+@given(
+    size=st.integers(0, 3 * MEGABYTE)
+    | st.integers(-9, 9).map(MEGABYTE.__add__)
+    | st.integers(-9, 9).map((2 * MEGABYTE).__add__),
+    pattern=st.binary(min_size=1, max_size=40),
+)
+def test_what_is_deflated_is_read_to_its_end(tmp_path_factory, size, pattern):
+    data = (pattern * (size // len(pattern) + 1))[:size]
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = packer.compress(data) + packer.flush()
+    file = tmp_path_factory.getbasetemp() / "archive"
+    file.write_bytes(b"before" + packed + b"after")
+    deflated = Deflated(file, len(b"before"), len(packed), zlib.crc32(data))
+    member = Member("x", Kind.FILE, size=size, deflated=deflated)
+    assert b"".join(contents(member)) == data
 
 
 def test_the_order_of_the_members_does_not_matter():
