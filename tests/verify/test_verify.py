@@ -60,7 +60,11 @@ def image_of(store, base, tmp_path):
             env={"PATH": "/usr/bin", "PYTHONPATH": "/container", "PYTHONUNBUFFERED": "1"},
             entrypoint=("/usr/bin/python", "-m", "imagesmith.runtime.closure_container"),
             user="1000:1000",
-            labels={oci.LABEL_INPUT_TYPE: "doubles", oci.LABEL_MODULES: '["absent"]'},
+            labels={
+                oci.LABEL_INPUT_TYPE: "doubles",
+                oci.LABEL_MODULES: '["absent"]',
+                oci.LABEL_PACKAGES: base.config.labels[oci.LABEL_PACKAGES],
+            },
         )
         layers = (*base.layers, write_layer(store, members, "a test's"))
         return oci.assemble(store, "verify-test:1", layers, config, CREATED)
@@ -86,6 +90,13 @@ def test_a_module_that_cannot_be_imported_is_named_with_the_reason(image_of, run
     (finding,) = refused(image_of(probe=report), runner, store).findings
     assert (finding.code, finding.subject) == ("verify.import", "absent")
     assert "ModuleNotFoundError" in finding.message
+
+
+def test_a_library_that_an_import_misses_is_named_with_its_debian_package(image_of, runner, store):
+    reason = "ImportError: libGL.so.1: cannot open shared object file: No such file or directory"
+    report = {**SERVED, "imports": {"cv2": reason}}
+    (finding,) = refused(image_of(probe=report), runner, store).findings
+    assert finding.remedy == "libGL.so.1 is missing: --apt libgl1"
 
 
 def test_the_probe_inside_is_asked_what_the_labels_and_the_samples_say(image_of, runner, store):
