@@ -52,7 +52,9 @@ def run_on(desk, disk, folder, *arguments):
     return done
 
 
-@pytest.mark.parametrize("size", ["200k", "8m", pytest.param("60m", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "size", ["200k", *(pytest.param(size, marks=pytest.mark.long) for size in ("8m", "60m"))]
+)
 def test_a_full_store_is_told_with_its_place_and_what_to_do(desk, size):
     done = run_on(desk, SMALL.format(size=size), desk.store.root, *build_of(desk))
     assert done.returncode == ExitCode.BUILD, done.stderr
