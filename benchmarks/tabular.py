@@ -15,6 +15,7 @@ from imagesmith.store import Store
 from tests import engines
 
 PACKAGES = ("cloudpickle", "pandas", "scikit-learn")
+PATIENCE = 1200.0  # seconds that an engine may take on a machine whose disk is busy
 KEPT = PROJECT / ".cache" / "benchmarks"
 _MODEL = """
 import pandas
@@ -63,8 +64,8 @@ class Bench:
     def empty(self, base: Path) -> None:
         """Leave the engine with the base alone, and nothing to write to the disk."""
         if images := self.engine.run("images", "--all", "--quiet").stdout.split():
-            self.engine.run("rmi", "--force", *dict.fromkeys(images))
-        self.engine.run("load", "--input", base)
+            self.engine.run("rmi", "--force", *dict.fromkeys(images), timeout=PATIENCE)
+        self.engine.run("load", "--input", base, timeout=PATIENCE)
         os.sync()
 
 

@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from benchmarks.tabular import KEPT, Bench, ran
+from benchmarks.tabular import KEPT, PATIENCE, Bench, ran
 
 OURS = "closure-base:3.11"
 NAME = "python:3.11-slim"
@@ -41,13 +41,13 @@ exec {docker} "$@"
 
 def nothing_but_bases(at: Bench, ours: Path) -> None:
     """Leave the engine with the bases, ours (an archive) and that of peers, and no build cache."""
-    at.engine.run("builder", "prune", "--all", "--force")
+    at.engine.run("builder", "prune", "--all", "--force", timeout=PATIENCE)
     at.empty(ours)
     variables = dict.fromkeys(_KNOW_CERTIFICATES, _CERTIFICATES)
     variables |= {name: os.environ[name] for name in _OF_HOST if name in os.environ}
     variables |= {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
     changes = [f"--change=ENV {name}={shlex.quote(value)}" for name, value in variables.items()]
-    at.engine.run("import", *changes, "--change=CMD python", _root(), NAME)
+    at.engine.run("import", *changes, "--change=CMD python", _root(), NAME, timeout=PATIENCE)
     at.engine.run("tag", NAME, f"python:{platform.python_version()}-slim")
     at.engine.run("import", _uv(at.folder / "uv.tar"), UV)
 
