@@ -124,7 +124,7 @@ def render_command(
         apt=tuple(apt or ()),
     )
     if is_pack(bundle):
-        from imagesmith.packing import render_pack
+        from imagesmith.pipeline import render_pack
 
         render_pack(bundle, wish, folder, shop)
     else:
@@ -215,7 +215,7 @@ def pack_command(
 ) -> Result:
     """Put all that an image is made of into one archive, to build it without a network."""
     from imagesmith import pipeline
-    from imagesmith.packing import pack
+    from imagesmith.pipeline import pack
 
     shop = workshop(console)
     taking = pipeline.CaptureWish(target, name, version, input_type, strings, env, samples)

@@ -60,7 +60,7 @@ def made(model: Model, shop: Workshop) -> Made:
     publisher, registry = _destinations(model, shop)
     publisher.check()
     if is_pack(Path(model.capture.target)):
-        from imagesmith.packing import build_pack
+        from imagesmith.pipeline import build_pack
 
         image = build_pack(model.capture, model.build, publisher, shop)
     else:

@@ -14,6 +14,7 @@ from imagesmith.image.layer import plain_size
 from imagesmith.inspect.contents import Part
 from imagesmith.inspect.limit import Users, check, findings, suggestions
 from imagesmith.inspect.owners import Kind, Owner
+from imagesmith.pipeline import building
 from imagesmith.progress import Silent
 from imagesmith.record import make
 from imagesmith.resolve.needed import FUNCTION, RUNTIME
@@ -162,8 +163,8 @@ def test_nothing_that_is_too_large_is_sent_verified_or_published(monkeypatch, st
             return image
 
     verified = []
-    monkeypatch.setattr(pipeline, "_users", lambda *_: USERS)
-    monkeypatch.setattr(pipeline, "_verify", lambda *_: verified.append(1))
+    monkeypatch.setattr(building, "_users", lambda *_: USERS)
+    monkeypatch.setattr(building, "verified", lambda *_: verified.append(1))
     monkeypatch.setattr(make, "record", lambda *_, **__: None)
     shop = pipeline.Workshop(store, SimpleNamespace(is_engine=False), Silent())
     destination = Destination()

@@ -18,8 +18,7 @@ from test_quoting import NAMES, VALUES
 from imagesmith.build.layers import LayersBuilder
 from imagesmith.capture.bundle import read
 from imagesmith.image import layout, oci
-from imagesmith.packing import pack
-from imagesmith.pipeline import BuildWish, Workshop, plan_for, render_bundle, verify_image
+from imagesmith.pipeline import BuildWish, Workshop, pack, plan_for, render_bundle, verify_image
 from imagesmith.progress import Silent
 from imagesmith.publish.layout import LayoutPublisher
 from imagesmith.render.fill import fill, own_source

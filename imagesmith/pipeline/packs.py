@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesmith import pipeline
 from imagesmith.findings import ImagesmithError, error
-from imagesmith.pipeline import BuildWish, CaptureWish
+from imagesmith.pipeline.building import builder_for, carried_out, check_builder
+from imagesmith.pipeline.planning import plan_for, planned_of, runtime_folder
+from imagesmith.pipeline.wishes import BuildWish, CaptureWish
 
 if TYPE_CHECKING:
     from imagesmith.capture.bundle import Capture
     from imagesmith.image.oci import Image
     from imagesmith.image.plan import ImagePlan
     from imagesmith.pack.read import Packed
-    from imagesmith.pipeline import Workshop
+    from imagesmith.pipeline.wishes import Workshop
     from imagesmith.publish.publisher import Publisher
 
 
@@ -30,9 +31,9 @@ def pack(capture: Capture, wish: BuildWish, file: Path, shop: Workshop) -> Image
     from imagesmith.pack.write import check_place, write
 
     check_place(file)
-    planned, lock = pipeline.plan_for(capture, wish, shop)
+    planned, lock = plan_for(capture, wish, shop)
     image = LayersBuilder(shop.store, shop.progress).build(planned)
-    size = write(file, image, planned, capture, lock, pipeline.runtime_folder(), shop.store)
+    size = write(file, image, planned, capture, lock, runtime_folder(), shop.store)
     shop.progress.say("pack", f"{image.pinned} is in {file}, {size / 1e6:.1f} MB")
     return image
 
@@ -51,19 +52,19 @@ def build_pack(taking: CaptureWish, wish: BuildWish, publisher: Publisher, shop:
 
     began = time.time()
     publisher.check()
-    pipeline.check_builder(wish.builder, wish.template)
+    check_builder(wish.builder, wish.template)
     _check_taking(taking, wish)
     noting = Noting(shop.progress)
     shop = replace(shop, progress=noting)
     with unpacked(Path(taking.target), shop.store) as packed:
         capture = renamed(packed.capture, taking.name, taking.version)
         planned = _plan_of_pack(packed, capture, shop)
-        builder, shop = pipeline.builder_for(planned, packed.lock, wish, shop)
+        builder, shop = builder_for(planned, packed.lock, wish, shop)
         if capture == packed.capture:
             builder = SameAsPacked(builder, packed)
         lock, template, codes = packed.lock, wish.template, noting.codes
         made = Build(capture, planned, lock, builder.name, template, None, None, began, codes)
-        return pipeline.carried_out(builder, made, wish, publisher, shop)
+        return carried_out(builder, made, wish, publisher, shop)
 
 
 def render_pack(file: Path, wish: BuildWish, folder: Path, shop: Workshop) -> None:
@@ -103,4 +104,4 @@ def _check_taking(taking: CaptureWish, wish: BuildWish) -> None:
 
 def _plan_of_pack(packed: Packed, capture: Capture, shop: Workshop) -> ImagePlan:
     lock, base, system = packed.lock, packed.base, packed.system
-    return pipeline.planned_of(capture, lock, base, packed.runtime, packed.created, system, shop)
+    return planned_of(capture, lock, base, packed.runtime, packed.created, system, shop)
