@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from imagesmith.findings import Finding, ImagesmithError, error
@@ -20,12 +24,14 @@ from imagesmith.image.wheel import ENVIRONMENT, Site, archives, check_wheel, whe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from imagesmith.image.bytecode import ByteCode
     from imagesmith.image.sources import Compiler
     from imagesmith.resolve.lock import LockedWheel
     from imagesmith.store import Store
+
+# Wheels compiled at a time.
+_AT_A_TIME = min(8, os.cpu_count() or 1)
 
 
 def members(layer: PlannedLayer, store: Store, compiler: Compiler) -> Iterator[Member]:
@@ -75,26 +81,37 @@ def _wheels(layer: WheelsLayer, store: Store, compiler: Compiler) -> Iterator[Me
     site = Site(layer.python)
     opened = archives()
     merged: dict[str, Member] = {}
-    for wheel in layer.wheels:
-        path = store.path(wheel.digest)
-        store.prove(wheel.digest, wheel.filename)
-        try:
-            bytecode = _compiled(wheel, path, site, compiler)
+    compiling = partial(_compiled, site=site, store=store, compiler=compiler)
+    # Side by side, since the work is another process's: light wheels are many.
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        for wheel, bytecode in zip(layer.wheels, pool.map(compiling, layer.wheels), strict=True):
+            path = store.path(wheel.digest)
             # Where two wheels bring one path, the later by name wins, as with one installed after
             # the other.
-            for member in wheel_members(path, wheel.filename, site, bytecode, opened):
-                merged[member.path] = member
-        except ValueError as bad:
-            raise ValueError(f"{wheel.filename}: {bad}") from bad
+            with _told_of(wheel):
+                for member in wheel_members(path, wheel.filename, site, bytecode, opened):
+                    merged[member.path] = member
     return iter(merged.values())
 
 
-def _compiled(wheel: LockedWheel, path: Path, site: Site, compiler: Compiler) -> ByteCode:
+def _compiled(wheel: LockedWheel, site: Site, store: Store, compiler: Compiler) -> ByteCode:
+    store.prove(wheel.digest, wheel.filename)
+    path = store.path(wheel.digest)
+    with _told_of(wheel):
+        try:
+            return compiler(path, wheel.digest, f"/{site.packages}")
+        except ImagesmithError:
+            check_wheel(path)  # the interpreter is not to blame for a damaged wheel
+            raise
+
+
+@contextmanager
+def _told_of(wheel: LockedWheel) -> Iterator[None]:
+    """Name the wheel in a ValueError."""
     try:
-        return compiler(path, wheel.digest, f"/{site.packages}")
-    except ImagesmithError:
-        check_wheel(path)  # the interpreter is not to blame for a damaged wheel
-        raise
+        yield
+    except ValueError as bad:
+        raise ValueError(f"{wheel.filename}: {bad}") from bad
 
 
 def _files(layer: FilesLayer, compiler: Compiler) -> Iterator[Member]:

@@ -119,7 +119,7 @@ def test_one_blob_that_was_changed_is_named_and_nothing_is_taken(packed, offline
     done = offline("build", spoilt)
     assert done.returncode == 6, done.stderr
     assert f"{blob.name!r}: it is not what SHA256SUMS says" in done.stderr
-    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "cache" / "blobs").exists()
 
 
 @pytest.mark.long
