@@ -45,13 +45,14 @@ class Stages:
     """The loads of one image, whose layers come one by one, from its first on.
 
     ``begin`` begins a load after another one; ``chains`` are the layers of the images that the
-    engine has, None as long as it was not asked.
+    engine has, None as long as it was not asked. ``at_once`` all goes in one load.
     """
 
     host: str | None
     store: Store
     begin: Callable[[Load | None], Load]
     chains: Sequence[Sequence[str]] | None = None
+    at_once: bool = False
     known: int = 0  # so many of the layers the engine has already
     size: int = 0  # bytes of those that are sent
     _layers: list[Layer] = field(default_factory=list)
@@ -65,7 +66,7 @@ class Stages:
             self._layers.append(layer)
             self.known += 1
             return
-        if not self._loads or self._bytes >= STAGE:
+        if not self._loads or (self._bytes >= STAGE and not self.at_once):
             self._begin()
         if layer not in self._layers[self._below :]:  # two may be one, and share a place
             size = plain_size(self.store, layer, blob)
@@ -98,6 +99,11 @@ class Stages:
             _blame(image, self.known)
             raise
 
+    @property
+    def stands_alone(self) -> bool:
+        """Whether nothing of what is sent stands on what was there, or on another load."""
+        return self.known == 0 and len(self._loads) == 1
+
     def forget(self) -> None:
         """Break off what is not loaded yet, and remove the images of no name.
 
@@ -121,7 +127,8 @@ class Stages:
         """Say whether an image of the engine begins with the layers so far and this one."""
         if self.chains is None:
             with loading(self.host) as client:
-                self.chains = _chains(client.api, self.store)
+                self.at_once = knows_manifests(client.api)
+                self.chains = () if self.at_once else _chains(client.api, self.store)
         wanted = [one.diff_id for one in (*self._layers, layer)]
         return any(chain[: len(wanted)] == wanted for chain in self.chains)
 
@@ -140,6 +147,15 @@ class Stages:
             "Layers": [_place(layer) for layer in self._layers],
         }
         return file_member("manifest.json", canonical([entry]))
+
+
+def knows_manifests(engine: Any) -> bool:
+    """Say whether an engine keeps images as containerd does (Docker 29's default).
+
+    It names them by manifests of its own, and takes only such as are whole.
+    """
+    status = engine.info().get("DriverStatus") or ()
+    return any("io.containerd.snapshotter" in str(value) for _, value in status)
 
 
 def _chains(engine: Any, store: Store) -> list[list[str]]:

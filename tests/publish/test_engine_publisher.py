@@ -1,6 +1,8 @@
 """An engine gets the layers that it lacks, says what it has, and its failures are findings."""
 
+import io
 import json
+import tarfile
 import threading
 import uuid
 from contextlib import contextmanager
@@ -262,6 +264,8 @@ class DyingEngine(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path.endswith("/version"):
             self.answer(200, {"ApiVersion": "1.41", "MinAPIVersion": "1.12"})
+        elif self.path.endswith("/info"):
+            self.answer(200, {"DriverStatus": [["Backing Filesystem", "extfs"]]})
         elif "/images/json" in self.path:
             self.answer(200, [])
         else:
@@ -285,9 +289,52 @@ class DyingEngine(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class ManifestEngine(DyingEngine):
+    """A fake of an engine with containerd's store, which Debian's cannot run.
+
+    It names an image by a manifest of its own, knows none by its config, and refuses a load that
+    lacks a layer.
+    """
+
+    def do_GET(self):
+        name = self.path.partition("/images/")[2].removesuffix("/json")
+        if self.path.endswith("/info"):
+            self.answer(200, {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]})
+        elif name in self.images:
+            self.answer(200, self.images[name])
+        else:
+            super().do_GET()
+
+    def do_POST(self):
+        if "/tag" in self.path:
+            self.answer(404, {"message": "No such image"})
+            return
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.read(2)
+        with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+            (said,) = json.load(tar.extractfile("manifest.json"))
+            config = json.load(tar.extractfile(said["Config"]))
+            lacking = set(said["Layers"]) - set(tar.getnames())
+        self.loads.append(said["RepoTags"])
+        if lacking:
+            self.answer(200, {"error": f"{lacking}: content not found"})
+            return
+        rootfs = {"Layers": config["rootfs"]["diff_ids"]}
+        loaded = {"Id": f"sha256:{'f' * 64}", "RootFS": rootfs, "Config": config["config"]}
+        self.images.update(dict.fromkeys(said["RepoTags"], loaded))
+        self.answer(200, {"stream": "Loaded image"})
+
+
 @contextmanager
 def dying_engine(load):
-    handler = type("Handler", (DyingEngine,), {"load": load})
+    with served(type("Handler", (DyingEngine,), {"load": load})) as host:
+        yield host
+
+
+@contextmanager
+def served(handler):
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.handle_error = lambda *_: None
     server.daemon_threads = True
@@ -299,6 +346,32 @@ def dying_engine(load):
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_an_engine_with_containerds_store_gets_every_image_whole(model, store, small_stages):
+    handler = type("Handler", (ManifestEngine,), {"images": {}, "loads": []})
+    second = with_model(store, model, b"second")
+    with served(handler) as host:
+        publisher = EnginePublisher(store, Silent(), host)
+        for image in (model, second):
+            with publisher.delivery() as delivery:
+                for layer in image.layers:
+                    delivery.layer(layer)
+                delivery.publish(image)
+        assert handler.loads == [[model.reference], [second.reference]]
+
+
+def test_another_image_under_the_name_is_told_also_with_containerds_store(model, store):
+    class Forgetful(ManifestEngine):
+        """Gives the name to an image that starts otherwise."""
+
+        def answer(self, status, data):
+            super().answer(status, {**data, "Config": {}} if "Config" in data else data)
+
+    handler = type("Handler", (Forgetful,), {"images": {}, "loads": []})
+    with served(handler) as host, pytest.raises(ImagesmithError) as stopped:
+        EnginePublisher(store, Silent(), host).publish(model)
+    assert stopped.value.findings[0].code == "publish.digest"
 
 
 @pytest.mark.parametrize(
