@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.cold_build import OF_WHEELS
 from benchmarks.measure import Row
 from benchmarks.peers import base, bentoml, mlflow, uv
 from benchmarks.peers.contender import Contender
@@ -53,7 +54,7 @@ def _contenders(at: Bench) -> Iterator[Contender]:
     words = ("build", bundle, "--no-verify", "--output", "docker")
 
     def forget() -> None:
-        without(copied(store, fresh), "bytecode")
+        without(copied(store, fresh), *OF_WHEELS)
         base.nothing_but_bases(at, bases)
 
     yield Contender("imagesmith", image, "", forget, lambda: at.imagesmith(fresh, *words))
