@@ -40,6 +40,7 @@ def make(store: Store, python: str, progress: Progress, flavour: Flavour = CLOSU
     from imagesmith.base import tree  # bases are found more often than made
 
     try:
+        store.sweep()
         with scratch() as folder:
             packages = debian.fetch(python, flavour.packages, folder)
             root = folder / "root"

@@ -21,6 +21,7 @@ import errno
 import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -69,9 +70,13 @@ def main(role: str, spec_path: str, *rest: str) -> int:
 
 
 def start(spec: dict[str, Any], folder: Path, ready: int) -> int:
-    """Fork the container's process 1, keep it until it ends, and note its exit status."""
+    """Fork the container's process 1, keep it until it ends, and note its exit status.
+
+    One without a network is of use to its starter alone, and is killed when that is gone.
+    """
     os.set_inheritable(ready, False)  # so that it closes when process 1 becomes its command
     place = os.open(folder, os.O_PATH)  # by path the folder is out of sight after pivot_root
+    starter = _starter(spec) if spec["network"] == "none" else None
     go, gone = os.pipe()
     printed, printing = os.pipe()
     pid = os.fork()
@@ -86,7 +91,7 @@ def start(spec: dict[str, Any], folder: Path, ready: int) -> int:
     os.write(gone, b"!")
     os.close(ready)
     os.close(printing)
-    _copy(printed, 1)
+    _copy(printed, 1, starter, pid)
     _write(place, "status", str(_wait(pid)))
     return 0
 
@@ -315,14 +320,34 @@ def _wait(pid: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _copy(printed: int, log: int) -> None:
-    """Append to the log what is printed, to its end.
+def _starter(spec: dict[str, Any]) -> int:
+    """Open whoever started the container (pidfd_open(2)); ProcessLookupError if it is gone."""
+    pid, _ = spec["starter"]
+    handle = os.pidfd_open(pid)
+    if _identity(pid) != spec["starter"]:  # another process that got its number
+        raise ProcessLookupError(errno.ESRCH, "the starter is gone")
+    return handle
+
+
+def _copy(printed: int, log: int, starter: int | None, main_process: int) -> None:
+    """Append to the log what is printed, to its end, and kill who prints when the starter is gone.
 
     The container has a pipe, not the log itself: it could cut the log short by /dev/stdout.
     """
-    while chunk := os.read(printed, 1 << 16):
-        with suppress(OSError):  # a full disk costs the log, not the container
-            os.write(log, chunk)
+    watched = select.poll()
+    for handle in (printed, starter):
+        if handle is not None:
+            watched.register(handle, select.POLLIN)
+    while True:
+        ready = [handle for handle, _ in watched.poll()]
+        if starter in ready:
+            os.kill(main_process, signal.SIGKILL)  # it is a child that nobody has waited for yet
+            watched.unregister(starter)
+        if printed in ready:
+            if not (chunk := os.read(printed, 1 << 16)):
+                return
+            with suppress(OSError):  # a full disk costs the log, not the container
+                os.write(log, chunk)
 
 
 def _write(place: int, name: str, text: str) -> None:

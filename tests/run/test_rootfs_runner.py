@@ -306,6 +306,14 @@ def test_on_the_hosts_network_a_container_outlives_its_starter(abandon, runner):
     container.stop(grace=0)
 
 
+def test_without_a_network_a_container_ends_with_its_starter_also_one_that_was_killed(
+    abandon, wait_until
+):
+    container = abandon(Network.NONE)
+    wait_until(lambda: container.main.wait(0) and container.keeper.wait(0))
+    assert container.status() == 137
+
+
 def test_without_a_network_a_container_whose_starter_was_killed_is_swept(abandon, start):
     container = abandon(Network.NONE)
     start()
