@@ -306,9 +306,7 @@ def weight(layer: PlannedLayer, store: Store) -> int:
     match layer:
         case PrefixLayer():
             return 0
-        case SystemLayer():
-            return sum(_size(package, store) for package in layer.packages)
-        case CondaLayer():
+        case SystemLayer() | CondaLayer():
             return sum(_size(package, store) for package in layer.packages)
         case WheelsLayer():
             return sum(_size(wheel, store) for wheel in layer.wheels)

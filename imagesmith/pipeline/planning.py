@@ -12,7 +12,10 @@ from imagesmith.findings import ImagesmithError, error, stop_on_errors
 from imagesmith.pipeline.locking import base_for, lock_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from imagesmith.capture.bundle import Capture
+    from imagesmith.findings import Finding
     from imagesmith.image.oci import Image
     from imagesmith.image.plan import ImagePlan
     from imagesmith.image.system import SystemPackage
@@ -37,10 +40,8 @@ def plan_for(capture: Capture, wish: BuildWish, shop: Workshop) -> tuple[ImagePl
         index_url=sources.index_url,
         channels=sources.channels,
     )
-    findings = libraries.check(capture, lock, base, packages, shop.store, wish.lock.allow_missing)
-    stop_on_errors(findings)
-    for finding in findings:
-        shop.progress.find(finding)
+    allowed = wish.lock.allow_missing
+    _tell(libraries.check(capture, lock, base, packages, shop.store, allowed), shop)
     made = planned_of(capture, lock, base, runtime_folder(), created(), packages, shop)
     return made, lock
 
@@ -58,11 +59,15 @@ def planned_of(
     from imagesmith.image.conda_archive import check
     from imagesmith.image.plan import plan
 
-    findings = check(lock.packages, shop.store, {wheel.name for wheel in lock.wheels})
+    _tell(check(lock.packages, shop.store, {wheel.name for wheel in lock.wheels}), shop)
+    return plan(capture, lock, base, runtime, shop.store, created, packages)
+
+
+def _tell(findings: Sequence[Finding], shop: Workshop) -> None:
+    """Raise ImagesmithError with all of them if one is an error; else tell them."""
     stop_on_errors(findings)
     for finding in findings:
         shop.progress.find(finding)
-    return plan(capture, lock, base, runtime, shop.store, created, packages)
 
 
 def pullable(base: str | None, plan: ImagePlan) -> str | None:

@@ -10,11 +10,11 @@ from imagesmith.findings import ImagesmithError, error
 from imagesmith.store import DamagedError, sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from imagesmith.image.oci import Image, Layer
+    from imagesmith.image.oci import Descriptor, Image, Layer
 
 
 class Delivery(Protocol):
@@ -120,14 +120,14 @@ def writing(path: Path, image: Image | None = None) -> Iterator[None]:
         yield
     except (OSError, ValueError) as bad:
         if image is not None:
-            _blame(image)
+            blame(image, image.descriptors())
         raise _refused(path, bad) from bad
 
 
-def _blame(image: Image) -> None:
-    """Raise DamagedError for a blob that is not there, or not what its digest says."""
+def blame(image: Image, blobs: Iterable[Descriptor]) -> None:
+    """Raise DamagedError for one of these blobs that is not there, or not what its digest says."""
     names = {layer.blob: layer.comment for layer in image.layers}
-    for blob in image.descriptors():
+    for blob in blobs:
         path = image.blob(blob.digest)
         if not path.is_file() or sha256_file(path) != blob.digest:
             name = f"{names.get(blob) or 'what describes it'} of {image.reference}"

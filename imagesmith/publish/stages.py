@@ -23,7 +23,8 @@ from imagesmith.image.gunzip import gunzip
 from imagesmith.image.layer import plain_size
 from imagesmith.image.tar import Kind, Member, disk_member, file_member
 from imagesmith.publish.load import LoadError, loading
-from imagesmith.store import canonical, hex_of, sha256_file
+from imagesmith.publish.publisher import blame
+from imagesmith.store import canonical, hex_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,14 +90,15 @@ class Stages:
     def finish(self, image: Image, on_sent: Callable[[int], None]) -> None:
         """Wait until all is loaded; ``on_sent`` hears of the bytes that are sent.
 
-        Raises LoadError where the engine refuses, ValueError for a blob that is damaged, and what
+        Raises LoadError where the engine refuses, DamagedError for a blob that is damaged, and what
         ``connected`` raises.
         """
         try:
             for load in self._loads:
                 load.wait(on_sent)
         except LoadError:
-            _blame(image, self.known)
+            # An engine looks at the digests of all that it loads, so nobody else did before.
+            blame(image, [layer.blob for layer in image.layers[self.known :]])
             raise
 
     @property
@@ -189,17 +191,6 @@ def _remove_unnamed(engine: Any, layers: list[str]) -> None:
             chain = engine.inspect_image(name)["RootFS"]["Layers"]
             if chain == layers[: len(chain)]:
                 engine.remove_image(name)
-
-
-def _blame(image: Image, known: int) -> None:
-    """Raise ValueError for a layer whose blob is not what its digest says.
-
-    An engine looks at the digests of all that it loads, so nobody else does before.
-    """
-    for layer in image.layers[known:]:
-        found = sha256_file(image.blob(layer.blob.digest))
-        if found != layer.blob.digest:
-            raise ValueError(f"the blob {layer.blob.digest} is damaged: it is {found}")
 
 
 def _place(layer: Layer) -> str:
