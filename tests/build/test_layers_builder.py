@@ -15,19 +15,10 @@ from imagesmith.build.layers import LayersBuilder
 from imagesmith.findings import ImagesmithError
 from imagesmith.image import oci
 from imagesmith.image import plan as plans
-from imagesmith.image.unpack import unpacked
 from imagesmith.progress import Silent
 from imagesmith.store import DamagedError, Store, sha256_file
 
 pytestmark = pytest.mark.apt  # the base is made from Debian's packages
-
-
-@pytest.fixture
-def shop(base, tmp_path):
-    """Give a store of the test's own that has the base."""
-    layer = base.layers[0]
-    unpacked(Store(base.blobs.parents[1]), base.blob(layer.blob.digest), layer)
-    return store_with(base, tmp_path / "store")
 
 
 @pytest.fixture

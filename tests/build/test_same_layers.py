@@ -17,10 +17,8 @@ from imagesmith.image import plan as plans
 from imagesmith.image.compiler import BaseCompiler
 from imagesmith.image.contents import members
 from imagesmith.image.layer import layer_of
-from imagesmith.image.unpack import unpacked
 from imagesmith.progress import Silent
 from imagesmith.resolve.lock import LockedWheel
-from imagesmith.store import Store
 
 pytestmark = [
     pytest.mark.apt,  # the base is made from Debian's packages
@@ -47,14 +45,6 @@ AWKWARD = [
     ("awkward-1.0.dist-info/METADATA", b"Metadata-Version: 2.1\nName: awkward\nVersion: 1.0\n"),
     ("awkward-1.0.dist-info/WHEEL", b"Wheel-Version: 1.0\nRoot-Is-Purelib: false\n"),
 ]
-
-
-@pytest.fixture
-def shop(base, tmp_path):
-    """Give a store of the test's own that has the base."""
-    layer = base.layers[0]
-    unpacked(Store(base.blobs.parents[1]), base.blob(layer.blob.digest), layer)
-    return store_with(base, tmp_path / "store")
 
 
 @pytest.fixture

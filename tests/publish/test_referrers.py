@@ -6,7 +6,6 @@ import uuid
 
 import httpx
 import pytest
-from faulty_proxy import faulty_proxy
 from pushed_images import with_model
 from tiny_image import make_image
 
@@ -20,30 +19,12 @@ from imagesmith.registry import client
 from imagesmith.registry.reference import parse
 from imagesmith.store import canonical, hex_of, sha256
 
-pytestmark = pytest.mark.registry
+pytestmark = [
+    pytest.mark.registry,
+    pytest.mark.usefixtures("nobody_is_logged_in", "impatient"),
+]
 SBOM = "application/spdx+json"
 PROVENANCE = "application/vnd.in-toto+json"
-
-
-@pytest.fixture(autouse=True)
-def nobody_is_logged_in(tmp_path, monkeypatch):
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr(client, "_PAUSES", (0.01, 0.02, 0.03))
-
-
-@pytest.fixture
-def proxy(registry):
-    with faulty_proxy(registry.address) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def name():
-    return f"tests/{uuid.uuid4().hex}"
 
 
 @pytest.fixture

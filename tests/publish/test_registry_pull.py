@@ -1,13 +1,11 @@
 """What is pulled is proved byte by byte, is for linux/amd64, and can stand below an image."""
 
 import json
-import uuid
 from types import SimpleNamespace
 
 import httpx
 import pytest
 import tiny_image
-from faulty_proxy import faulty_proxy
 from pushed_images import ENVIRONMENT, make_model
 
 from imagesmith import base as bases
@@ -30,17 +28,6 @@ pytestmark = pytest.mark.registry
 def alone_and_impatient(tmp_path, monkeypatch):
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     monkeypatch.setattr(client, "_PAUSES", (0.01, 0.02, 0.03))
-
-
-@pytest.fixture
-def name():
-    return f"tests/{uuid.uuid4().hex}"
-
-
-@pytest.fixture
-def proxy(registry):
-    with faulty_proxy(registry.address) as proxy:
-        yield proxy
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import uuid
 import httpx
 import pytest
 from engines import docker_registry
-from faulty_proxy import faulty_proxy
 from pushed_images import ENVIRONMENT, make_model, with_model
 
 from imagesmith.findings import ExitCode, ImagesmithError
@@ -18,34 +17,16 @@ from imagesmith.image.layer import write_layer
 from imagesmith.image.tar import file_member
 from imagesmith.progress import Silent
 from imagesmith.publish.registry import RegistryPublisher
-from imagesmith.registry import client, upload
+from imagesmith.registry import upload
 from imagesmith.registry.pull import pull
 from imagesmith.registry.reference import parse
 from imagesmith.store import Store
 
-pytestmark = pytest.mark.registry
+pytestmark = [
+    pytest.mark.registry,
+    pytest.mark.usefixtures("nobody_is_logged_in", "impatient"),
+]
 NOWHERE = "127.0.0.1:1"
-
-
-@pytest.fixture(autouse=True)
-def nobody_is_logged_in(tmp_path, monkeypatch):
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr(client, "_PAUSES", (0.01, 0.02, 0.03))
-
-
-@pytest.fixture
-def proxy(registry):
-    with faulty_proxy(registry.address) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def name():
-    return f"tests/{uuid.uuid4().hex}"  # a registry of its own, as far as an image can see
 
 
 @pytest.fixture
